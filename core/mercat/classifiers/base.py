@@ -1,0 +1,43 @@
+"""What a classifier is: texts in, calibrated label scores out. Joins an encoder and a head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One text's labels, best first. `abstained` is true when the best score is below the classifier's threshold."""
+
+    labels: Sequence[str]
+    scores: Sequence[float]  # calibrated probabilities, same order as labels
+    abstained: bool
+
+    @property
+    def label(self) -> str:
+        return self.labels[0]
+
+    @property
+    def confidence(self) -> float:
+        return self.scores[0]
+
+
+@runtime_checkable
+class Classifier(Protocol):
+    """Scores the labels of texts."""
+
+    labels: Sequence[str]
+    threshold: float
+
+    def scores(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return shape (len(texts), len(labels)): calibrated probabilities, columns in the order of `labels`."""
+        ...
+
+    def predict_many(self, texts: Sequence[str], *, top: int = 5) -> list[Prediction]:
+        """Return one Prediction per text with its `top` labels."""
+        ...

@@ -1,0 +1,34 @@
+"""What a head is: vectors of one encoder in, calibrated scores per label out. Heads never see text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vectors = NDArray[np.float32]
+Scores = NDArray[np.float32]
+
+
+@runtime_checkable
+class Head(Protocol):
+    """Scores labels from vectors.
+
+    `fingerprint` is that of the encoder whose vectors it was fitted on. `threshold` is the confidence below which the
+    owner wants an abstention; it is chosen on validation rows.
+    """
+
+    labels: Sequence[str]
+    fingerprint: str
+    threshold: float
+
+    def scores(self, vectors: Vectors) -> Scores:
+        """Return shape (len(vectors), len(labels)): calibrated probabilities that sum to 1 in each row."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write `head.safetensors` and `head.json` into an existing folder. No pickle."""
+        ...

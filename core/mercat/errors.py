@@ -1,19 +1,19 @@
 """Every error that a user of mercat can mend, each in three parts: what was asked, what was found, what to type next.
 
-    MercatError
-    ├── ConfigError            mercat.toml does not say something it must, or says it wrongly
-    │   ├── UnknownName        no part, section or artifact of that name
-    │   ├── UnknownKey         a key that the factory's signature does not have
-    │   └── MissingSecret      an environment variable that the config names is not set
-    ├── MissingExtra           an optional package is not installed
-    ├── PluginError            a plugin cannot be loaded or broke its contract
-    ├── ArtifactError          an artifact is missing, broken or of a newer schema
-    │   └── FingerprintError   an index or head was asked with another encoder's vectors
-    ├── DataError              rows or files that cannot be used: empty, wrong encoding, a label seen once
-    ├── StoreError             the database is behind, locked, full or unreachable
-    ├── ConnectError           another system did not answer as it should
-    │   └── AddressRefused     the address guard does not allow this target
-    └── AccessError            who asks is not known, or may not do this
+MercatError
+├── ConfigError            mercat.toml does not say something it must, or says it wrongly
+│   ├── UnknownName        no part, section or artifact of that name
+│   ├── UnknownKey         a key that the factory's signature does not have
+│   └── MissingSecret      an environment variable that the config names is not set
+├── MissingExtra           an optional package is not installed
+├── PluginError            a plugin cannot be loaded or broke its contract
+├── ArtifactError          an artifact is missing, broken or of a newer schema
+│   └── FingerprintError   an index or head was asked with another encoder's vectors
+├── DataError              rows or files that cannot be used: empty, wrong encoding, a label seen once
+├── StoreError             the database is behind, locked, full or unreachable
+├── ConnectError           another system did not answer as it should
+│   └── AddressRefused     the address guard does not allow this target
+└── AccessError            who asks is not known, or may not do this
 """
 
 from __future__ import annotations
@@ -88,7 +88,9 @@ class AccessError(MercatError):
     """Who asks is not known, or may not do this."""
 
 
-def unknown_name(what: str, name: str, known: Iterable[str], *, cause: str = "", next: str = "mercat plugins") -> UnknownName:
+def unknown_name(
+    what: str, name: str, known: Iterable[str], *, cause: str = "", next: str = "mercat plugins"
+) -> UnknownName:
     """Build the error for a name that is not there, with the nearest match and the known names.
 
     >>> print(unknown_name("encoder", "minilm-l6", ["hashing", "minilm"]))
@@ -105,7 +107,9 @@ def unknown_name(what: str, name: str, known: Iterable[str], *, cause: str = "",
 
 def missing_extra(what: str, package: str, extra: str) -> MissingExtra:
     """Build the error for an optional package that is not installed."""
-    return MissingExtra(f"{what} needs the package '{package}'", "It is not installed", f'pip install "mercat[{extra}]"')
+    return MissingExtra(
+        f"{what} needs the package '{package}'", "It is not installed", f'pip install "mercat[{extra}]"'
+    )
 
 
 def _sentence(text: str, *, stop: bool = True) -> str:

@@ -1,0 +1,39 @@
+"""The core's own parts: a table of names. Nothing is imported until a config uses a name."""
+
+from __future__ import annotations
+
+from mercat.registry import Registry
+
+CORE = (
+    (
+        "encoders",
+        "transformer",
+        "mercat.encoders.transformer:Transformer",
+        "A pretrained transformer by name or folder",
+    ),
+    (
+        "encoders",
+        "universal",
+        "mercat.encoders.universal:Universal",
+        "Universal sentence encoder, 16 languages, no torch",
+    ),
+    ("encoders", "hashing", "mercat.encoders.hashing:Hashing", "Character n-grams hashed to a vector; for tests"),
+    ("indexes", "auto", "mercat.indexes.auto:Auto", "FAISS where it is installed, exact otherwise; says which"),
+    ("indexes", "exact", "mercat.indexes.exact:Exact", "Exact search in numpy"),
+    ("indexes", "faiss", "mercat.indexes.faiss:Faiss", "FAISS, on the CPU or a GPU"),
+    ("retrievers", "dense", "mercat.retrieval.dense:Dense", "Nearest vectors of one encoder"),
+    ("retrievers", "bm25", "mercat.retrieval.lexical:Bm25", "Keyword search (BM25), English and Chinese"),
+    ("retrievers", "hybrid", "mercat.retrieval.hybrid:Hybrid", "Dense and BM25 joined by reciprocal-rank fusion"),
+    ("classifiers", "trained", "mercat.classifiers.trained:TrainedClassifier", "The current version of an artifact"),
+    ("recipes", "linear", "mercat.training.linear:Linear", "Frozen encoder, logistic regression on top: seconds"),
+    ("recipes", "full", "mercat.training.full:Full", "Fine-tune the whole encoder with a head: most accurate"),
+    ("recipes", "lora", "mercat.training.lora:Lora", "Fine-tune low-rank adapters of the encoder (PEFT)"),
+    ("transforms", "redact", "mercat.flow.transforms:redact", "Replace personal data by placeholders"),
+    ("transforms", "language", "mercat.flow.transforms:language", "Fill in the locale from the text"),
+)
+
+
+def register_core(registry: Registry) -> None:
+    """Add the core's parts to a fresh registry."""
+    for kind, name, target, summary in CORE:
+        registry.kind(kind).add(name, target, summary=summary)

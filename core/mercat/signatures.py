@@ -1,0 +1,158 @@
+"""The signature is the schema: check a section's keys and values against the factory that they are for."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Union, get_args, get_origin
+
+from mercat.config import Section, resolve_secret
+from mercat.errors import ConfigError, UnknownKey
+from mercat.registry import Registry
+
+Build = Callable[[str, str], Any]
+"""(kind, section name) -> part"""
+
+
+def bind(
+    factory: Callable[..., Any], section: Section, *, registry: Registry, build: Build, given: Mapping[Any, Any]
+) -> Any:
+    """Call `factory` with the section's parameters.
+
+    A parameter whose annotation is a kind's protocol takes the name of a section of that kind and receives the built
+    part. `given` maps a parameter name or an annotation to an object that the workspace hands in. Raises UnknownKey and
+    ConfigError with the section's path.
+    """
+    arguments = dict(check(factory, section, given=given))
+    hints = hints_of(factory)
+    for name, value in arguments.items():
+        arguments[name] = _convert(value, hints.get(name, Any), f"{section.path} {name}", registry, build)
+    for name, parameter in _parameters(factory).items():
+        if name not in arguments:
+            handed = _handed_in(name, hints.get(name), given)
+            if handed is not None:
+                arguments[name] = handed
+            elif parameter.default is inspect.Parameter.empty:
+                raise ConfigError(
+                    f"{section.path} needs '{name}'",
+                    f"It has {sorted(section.parameters) or 'no keys'}",
+                    _like(name, hints.get(name), section),
+                )
+    return factory(**arguments)
+
+
+def check(factory: Callable[..., Any], section: Section, *, given: Mapping[Any, Any]) -> Mapping[str, Any]:
+    """Return the section's parameters after checking that the factory takes each of them."""
+    parameters = _parameters(factory)
+    hints = hints_of(factory)
+    taken = {name for name in parameters if _handed_in(name, hints.get(name), given) is None}
+    open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in inspect.signature(factory).parameters.values())
+    for key in section.parameters:
+        if key not in taken and not open_ended:
+            near = difflib.get_close_matches(key, taken, n=1)
+            found = f"Did you mean '{near[0]}'? " if near else ""
+            raise UnknownKey(
+                f"{section.path} has the key '{key}', which '{section.use}' does not take",
+                f"{found}It takes: {', '.join(sorted(taken)) or 'nothing'}",
+                "mercat config",
+            )
+    return section.parameters
+
+
+def hints_of(factory: Callable[..., Any]) -> dict[str, Any]:
+    """Return the annotations of a factory's parameters as objects."""
+    function: Any = vars(factory).get("__init__", factory.__init__) if isinstance(factory, type) else factory  # type: ignore[misc]
+    try:
+        return typing.get_type_hints(function)
+    except (NameError, TypeError):
+        return dict(getattr(function, "__annotations__", {}))
+
+
+def dependencies(factory: Callable[..., Any], section: Section, registry: Registry) -> list[tuple[str, str]]:
+    """Return (kind, name) of the sections that this one refers to."""
+    hints, found = hints_of(factory), []
+    for name, value in section.parameters.items():
+        kind, many = _part_kind(hints.get(name), registry)
+        if kind:
+            found += [(kind, str(item)) for item in (value if many else [value])]
+    return found
+
+
+def _parameters(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return {name: p for name, p in inspect.signature(factory).parameters.items() if p.kind in named}
+
+
+def _handed_in(name: str, annotation: Any, given: Mapping[Any, Any]) -> Any:
+    if name in given:
+        return given[name]
+    for candidate in _alternatives(annotation):
+        try:
+            if candidate in given:
+                return given[candidate]
+        except TypeError:
+            continue
+    return None
+
+
+def _alternatives(annotation: Any) -> list[Any]:
+    if get_origin(annotation) in (Union, types.UnionType):
+        return [item for item in get_args(annotation) if item is not type(None)]
+    return [annotation] if annotation is not None else []
+
+
+def _part_kind(annotation: Any, registry: Registry) -> tuple[str | None, bool]:
+    for candidate in _alternatives(annotation):
+        origin = get_origin(candidate) or candidate
+        if kind := registry.kind_of(origin):
+            return kind, False
+        if isinstance(origin, type) and hasattr(origin, "answer_many"):
+            return "services", False
+        if origin in (list, tuple, Sequence):
+            for item in get_args(candidate):
+                if kind := registry.kind_of(get_origin(item) or item):
+                    return kind, True
+    return None, False
+
+
+def _convert(value: Any, annotation: Any, where: str, registry: Registry, build: Build) -> Any:
+    kind, many = _part_kind(annotation, registry)
+    if kind and many:
+        return [build(kind, str(name)) for name in value]
+    if kind:
+        return build(kind, str(value)) if value is not None else None
+    return _validate(_resolve(value, where), annotation, where)
+
+
+def _resolve(value: Any, where: str) -> Any:
+    value = resolve_secret(value, where)
+    if isinstance(value, dict):
+        return {key: _resolve(item, f"{where}.{key}") for key, item in value.items()}
+    if isinstance(value, list):
+        return [_resolve(item, where) for item in value]
+    return value
+
+
+def _validate(value: Any, annotation: Any, where: str) -> Any:
+    if annotation in (Any, None, inspect.Parameter.empty) or isinstance(annotation, str):
+        return value
+    import pydantic
+
+    try:
+        adapter: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(
+            annotation, config=pydantic.ConfigDict(arbitrary_types_allowed=True)
+        )
+        return adapter.validate_python(value)
+    except pydantic.ValidationError as error:
+        problem = error.errors()[0]["msg"]
+        raise ConfigError(f"{where} = {value!r} cannot be used", problem, "mercat config") from error
+    except pydantic.PydanticUserError:  # a dataclass config clash: such types check themselves
+        return pydantic.TypeAdapter(annotation).validate_python(value)
+
+
+def _like(name: str, annotation: Any, section: Section) -> str:
+    shown = getattr(annotation, "__name__", str(annotation)) if annotation is not None else "a value"
+    return f"{name} = … ({shown}) under {section.path}"

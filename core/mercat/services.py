@@ -67,12 +67,8 @@ def _item_type(service: Any, name: str, bound: type) -> Any:
 
 
 def _bound_argument(owner: type, variable: TypeVar, bound: type) -> Any:
-    for base in (
-        types.get_original_bases(owner)
-        if hasattr(types, "get_original_bases")
-        else getattr(owner, "__orig_bases__", ())
-    ):
-        for argument in typing.get_args(base):
+    for base in getattr(owner, "__orig_bases__", ()):
+        for argument in get_args(base):
             if isinstance(argument, type) and issubclass(argument, bound):
                 return argument
     raise TypeError(f"{owner.__qualname__} does not say what {variable} is")

@@ -23,7 +23,8 @@ _IPV4 = re.compile(
 )
 _VERSION_BEFORE = re.compile(r"(?:version|ver\.?|release|build|firmware|版本号?|固件)[\s:：]*[vV]?$", re.I)
 _MOBILE = re.compile(
-    r"(?<![A-Za-z0-9+])(?<!\d[.\- ])(?:(?:\+|00)?86[ -]?)?1[3-9]\d(?P<gap>[ -]?)\d{4}(?P=gap)\d{4}(?![A-Za-z0-9]|[.-]\d)"
+    r"(?<![A-Za-z0-9+])(?<!\d[.\- ])(?:(?:\+|00)?86[ -]?)?"
+    r"1[3-9]\d(?P<gap>[ -]?)\d{4}(?P=gap)\d{4}(?![A-Za-z0-9]|[.-]\d)"
     r"|(?<![A-Za-z0-9])\+86[ -]?1[3-9]\d(?P<gap2>[ -]?)\d{4}(?P=gap2)\d{4}(?![A-Za-z0-9])"
 )
 
@@ -43,8 +44,8 @@ _PHONES = (
 )
 # A bare number is a telephone number when the words before it say so.
 _ANNOUNCED = re.compile(
-    r"(?:\b(?:tele)?phone|\btel|\bcall(?: (?:me|us|him|her|them|back))?|\bmobile|\bcell|\bfax|\bwhatsapp|\bhandy|\bteléfono"
-    r"|\btelefon|电话|手机|座机|传真|致电|热线)"
+    r"(?:\b(?:tele)?phone|\btel|\bcall(?: (?:me|us|him|her|them|back))?|\bmobile|\bcell|\bfax|\bwhatsapp"
+    r"|\bhandy|\bteléfono|\btelefon|电话|手机|座机|传真|致电|热线)"
     r"(?:[\s.:：=#]|\bnumber\b|\bnummer\b|\bno\b|\bis\b|\bat\b|\bon\b|\bist\b|\bes\b|号码|号|是|为|码){0,8}"
     r"(?P<number>\d(?:[ .\-]?\d){6,14})(?![A-Za-z0-9]|[.\-/]\d)",
     re.I,

@@ -18,8 +18,8 @@ def normalise(text: str, *, form: Literal["NFKC", "NFC"] = "NFKC") -> str:
     """Return the text in a Unicode normal form, without control characters and with folded white space.
 
     Runs of blanks become one blank and three or more line ends become two; line ends are kept because chunking reads
-    them. "NFKC" also turns full-width letters, digits and punctuation into plain ones ("，" into ","); "NFC" keeps them,
-    for texts that are shown again. Applying it twice changes nothing more. Lengths change: take offsets afterwards.
+    them. "NFKC" also turns full-width letters, digits and punctuation into plain ones ("，" into ","); "NFC" keeps
+    them, for texts that are shown again. Applying it twice changes nothing more. Lengths change: take offsets afterwards.
     """
     text = unicodedata.normalize(form, text.replace("\r\n", "\n").replace("\r", "\n"))
     text = "".join(character for character in text if _visible(character))

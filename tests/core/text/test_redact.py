@@ -116,7 +116,8 @@ def chinese_id(rng: random.Random, *, valid: bool = True) -> str:
 
 def email(rng: random.Random) -> str:
     name = rng.choice(["li.wei", "jane_doe", "john", "max+shop", "a-b", "josé", "wang2024"])
-    return f"{name}{rng.randrange(999)}@{rng.choice(['example.com', 'mail.example.co.uk', 'qq.com', 'uni-bonn.de', 'x.io'])}"
+    host = rng.choice(["example.com", "mail.example.co.uk", "qq.com", "uni-bonn.de", "x.io"])
+    return f"{name}{rng.randrange(999)}@{host}"
 
 
 def digits(rng: random.Random, form: str) -> str:
@@ -126,7 +127,8 @@ def digits(rng: random.Random, form: str) -> str:
 def phone(rng: random.Random) -> str:
     area = rng.choice("23456789")
     forms = [
-        f"({area}dd) {area}dd-dddd", f"{area}dd-{area}dd-dddd", f"+1 {area}dd {area}dd dddd", "+44 20 dddd dddd", "020 7ddd dddd",
+        f"({area}dd) {area}dd-dddd", f"{area}dd-{area}dd-dddd", f"+1 {area}dd {area}dd dddd", "+44 20 dddd dddd",
+        "020 7ddd dddd",
         "+49 30 dddddd", "030 ddddddd", "+33 6 dd dd dd dd", "06 dd dd dd dd", "+34 6dd ddd ddd", "010-dddddddd",
         "0755-ddddddd", "400-ddd-dddd", "(021)dddddddd", "+852 dddd dddd", "+6591234567", "0044 20 dddd dddd",
     ]  # fmt: skip
@@ -147,7 +149,8 @@ def address(rng: random.Random) -> str:
 
 
 MAKERS = {
-    "email": email, "phone": phone, "cn_mobile": mobile, "card": card, "iban": iban, "ipv4": address, "cn_id": chinese_id,
+    "email": email, "phone": phone, "cn_mobile": mobile, "card": card, "iban": iban, "ipv4": address,
+    "cn_id": chinese_id,
 }  # fmt: skip
 
 
@@ -167,7 +170,8 @@ def corpus(seed: int, rounds: int) -> list[tuple[str, str, str]]:
                 rows.append((sentence.format(value), kind, value))
         for sentence in LOOKALIKES:
             filled = sentence.format(
-                digits8=digits(rng, "dddddddd"), digits10=digits(rng, "dddddddddd"), digits12=digits(rng, "2024dddddddd"),
+                digits8=digits(rng, "dddddddd"), digits10=digits(rng, "dddddddddd"),
+                digits12=digits(rng, "2024dddddddd"),
                 digits20=digits(rng, "d" * 20), stamp=str(rng.randrange(1_600_000_000, 1_800_000_000)),
                 bad_card=card(rng, valid=False), bad_id=chinese_id(rng, valid=False), bad_iban=iban(rng, valid=False),
             )  # fmt: skip

@@ -1,0 +1,1 @@
+"""The command line: `app.py` is a table of names, one module per command."""

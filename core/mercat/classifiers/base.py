@@ -31,8 +31,11 @@ class Prediction:
 class Classifier(Protocol):
     """Scores the labels of texts."""
 
-    labels: Sequence[str]
-    threshold: float
+    @property
+    def labels(self) -> Sequence[str]: ...
+
+    @property
+    def threshold(self) -> float: ...
 
     def scores(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return shape (len(texts), len(labels)): calibrated probabilities, columns in the order of `labels`."""

@@ -21,9 +21,14 @@ class Head(Protocol):
     owner wants an abstention; it is chosen on validation rows.
     """
 
-    labels: Sequence[str]
-    fingerprint: str
-    threshold: float
+    @property
+    def labels(self) -> Sequence[str]: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def threshold(self) -> float: ...
 
     def scores(self, vectors: Vectors) -> Scores:
         """Return shape (len(vectors), len(labels)): calibrated probabilities that sum to 1 in each row."""

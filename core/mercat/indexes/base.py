@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -34,15 +34,18 @@ class IndexInfo:
     rows: int
     fingerprint: str
     sequence: int
-    note: str = ""
+    note: str = ""  # what `auto` chose and why
+    contents: str = ""  # what the rows are, in the words of who fills it: "documents of help, title+text"
 
 
 @runtime_checkable
 class Index(Protocol):
     """Nearest neighbours by inner product of unit vectors.
 
-    Derived from rows in the store and rebuildable at any time. `sequence` is the last change of the store that it holds.
-    Rows with NaN, zero or wrong-width vectors are refused with a DataError before anything is changed.
+    Derived from rows in the store and rebuildable at any time. `sequence` is the last change of the store that it holds;
+    whoever fills the index sets it. Vectors, stored and asked, are brought to length 1. NaN, zero or wrong-width vectors
+    are refused with a DataError before anything is changed. One thread writes at a time, any number search meanwhile;
+    a search sees each call of `upsert` and `delete` whole or not at all.
     """
 
     fingerprint: str
@@ -51,7 +54,10 @@ class Index(Protocol):
     def __len__(self) -> int: ...
 
     def upsert(self, ids: Sequence[str], vectors: Vectors) -> None:
-        """Add or replace rows. `vectors` has shape (len(ids), dimensions). Visible in the next search."""
+        """Add or replace rows. `vectors` has shape (len(ids), dimensions). Visible in the next search.
+
+        Of an id that comes twice in one call the last vector counts.
+        """
         ...
 
     def delete(self, ids: Collection[str]) -> int:
@@ -59,11 +65,42 @@ class Index(Protocol):
         ...
 
     def search(self, vectors: Vectors, k: int, *, allowed: Collection[str] | None = None) -> list[Found]:
-        """Return one Found per row of `vectors`, each with at most `k` ids, from the allowed ids only."""
+        """Return one Found per row of `vectors`, each with min(k, eligible) ids, from the allowed ids only.
+
+        DataError if `k` is below 1. Unknown allowed ids are passed over and not counted as eligible.
+        """
         ...
 
     def save(self, folder: Path) -> None:
         """Write the index so that a kill at any moment leaves the old one or the new one, never a mixture."""
         ...
 
+    def export(self, *, batch: int = 1000) -> Iterator[tuple[list[str], Vectors]]:
+        """Yield every row once, in batches. Rows that are written meanwhile may come in their old or new state."""
+        ...
+
     def info(self) -> IndexInfo: ...
+
+
+@runtime_checkable
+class IndexFactory(Protocol):
+    """What a section `[indexes.NAME]` builds: where an index lives and of which backend it is.
+
+    The width and the fingerprint come from the encoder of whoever fills the index, so it opens there.
+    """
+
+    @property
+    def folder(self) -> Path:
+        """Where `Index.save` should write."""
+        ...
+
+    def open(self, dimensions: int, fingerprint: str, *, contents: str = "", fresh: bool = False) -> Index:
+        """Open what is stored, or an empty index if nothing is or if `fresh`; a fresh one replaces the stored at its save.
+
+        FingerprintError: stored with another encoder. ArtifactError: broken, or its `contents` are others.
+        """
+        ...
+
+    def stored(self) -> IndexInfo | None:
+        """What lies in `folder`, read without loading it; None if nothing does."""
+        ...

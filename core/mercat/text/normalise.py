@@ -19,7 +19,7 @@ def normalise(text: str, *, form: Literal["NFKC", "NFC"] = "NFKC") -> str:
 
     Runs of blanks become one blank and three or more line ends become two; line ends are kept because chunking reads
     them. "NFKC" also turns full-width letters, digits and punctuation into plain ones ("，" into ","); "NFC" keeps
-    them, for texts that are shown again. Applying it twice changes nothing more. Lengths change: take offsets afterwards.
+    them, for texts that are shown again. Applying it twice changes nothing more. Lengths change: take offsets later.
     """
     text = unicodedata.normalize(form, text.replace("\r\n", "\n").replace("\r", "\n"))
     text = "".join(character for character in text if _visible(character))

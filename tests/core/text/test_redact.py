@@ -7,6 +7,7 @@ from collections import Counter
 from datetime import date, timedelta
 
 import pytest
+
 from mercat.errors import UnknownName
 from mercat.text import KINDS, Redactor
 

@@ -1,0 +1,180 @@
+"""Multinomial logistic regression over vectors: fitted with scikit-learn, asked with numpy alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mercat.artifacts import load_arrays, save_arrays
+from mercat.errors import ArtifactError, DataError
+from mercat.heads.abstain import choose_threshold
+from mercat.heads.base import Scores, Vectors
+from mercat.heads.calibrate import IsotonicTables, fit_isotonic, fit_temperature, softmax
+
+if TYPE_CHECKING:
+    from mercat.heads.fitting import Labelled
+
+Calibration = Literal["temperature", "isotonic", "none"]
+SCHEMA = 1
+
+
+@dataclass(frozen=True, eq=False)
+class LinearHead:
+    """Scores = softmax((vectors @ weights.T + bias) / temperature), then isotonic tables if there are any.
+
+    `weights` has shape (labels, dimensions) and `bias` (labels,), float32. `notes` say what a person should know of the
+    fit: labels dropped, a bound on the error that was not reached.
+    """
+
+    labels: tuple[str, ...]
+    weights: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    fingerprint: str
+    temperature: float = 1.0
+    tables: IsotonicTables | None = None
+    threshold: float = 0.0
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def fit(
+        cls,
+        vectors: Vectors,
+        labels: Sequence[str],
+        *,
+        fingerprint: str,
+        validation: Labelled | None = None,
+        calibration: Calibration = "temperature",
+        class_weight: Literal["balanced"] | None = None,
+        strength: float | Literal["auto"] = "auto",
+        max_error: float | None = None,
+        seed: int = 0,
+    ) -> LinearHead:
+        """Fit on `vectors`, shape (rows, dimensions), and choose everything else on `validation`, (vectors, labels).
+
+        `strength` is C, the inverse of the L2 penalty; "auto" takes the best of a grid. Without validation rows a
+        stratified fifth is held out for the choices, and the weights are then fitted on all rows. `max_error` sets the
+        threshold: the most coverage at which kept rows err no more; None leaves it at 0, never abstain. A label seen
+        once is dropped and noted. Raises DataError when fewer than two labels remain or shapes do not match.
+        """
+        from mercat.heads.fitting import fit_linear
+
+        return fit_linear(
+            vectors,
+            labels,
+            fingerprint=fingerprint,
+            validation=validation,
+            calibration=calibration,
+            class_weight=class_weight,
+            strength=strength,
+            max_error=max_error,
+            seed=seed,
+        )
+
+    @property
+    def dimensions(self) -> int:
+        return int(self.weights.shape[1])
+
+    def logits(self, vectors: Vectors) -> Scores:
+        """Return shape (rows, labels), before temperature and tables."""
+        if vectors.ndim != 2 or vectors.shape[1] != self.dimensions:
+            raise DataError(
+                f"The head takes vectors of {self.dimensions} dimensions",
+                f"It was given an array of shape {vectors.shape}",
+                "the encoder that the head was fitted with",
+            )
+        return np.asarray(vectors @ self.weights.T + self.bias, dtype=np.float32)
+
+    def scores(self, vectors: Vectors) -> Scores:
+        """Return shape (rows, labels), float32: calibrated probabilities that sum to 1 in each row."""
+        if not len(vectors):
+            return np.zeros((0, len(self.labels)), dtype=np.float32)
+        found = softmax(self.logits(vectors) / self.temperature)
+        if self.tables is not None:
+            found = self.tables.apply(found)
+        return found.astype(np.float32)
+
+    def calibrated(
+        self,
+        validation: Labelled,
+        *,
+        method: Calibration = "temperature",
+        max_error: float | None = None,
+    ) -> LinearHead:
+        """Return the same weights with temperature or tables, and the threshold, fitted on validation rows.
+
+        Rows of labels that the head does not know cannot calibrate it, but count as errors for the threshold.
+        """
+        vectors, labels = validation
+        column = {label: number for number, label in enumerate(self.labels)}
+        targets = np.array([column.get(label, -1) for label in labels], dtype=np.intp)
+        head = replace(self, temperature=1.0, tables=None)
+        if (targets >= 0).any():
+            head = head._with(method, vectors[targets >= 0], targets[targets >= 0])
+        if max_error is None:
+            return replace(head, threshold=0.0)
+        scores = head.scores(vectors)
+        choice = choose_threshold(scores.max(axis=1), scores.argmax(axis=1) == targets, max_error=max_error)
+        note = (
+            () if choice.reached else (f"No threshold keeps the error within {max_error}: it abstains on everything",)
+        )
+        return replace(head, threshold=choice.threshold, notes=(*self.notes, *note))
+
+    def save(self, folder: Path) -> None:
+        """Write `head.safetensors` and `head.json` into an existing folder. No pickle."""
+        arrays: dict[str, NDArray[Any]] = {"weights": self.weights, "bias": self.bias}
+        if self.tables is not None:
+            arrays |= {
+                "isotonic_x": self.tables.x,
+                "isotonic_y": self.tables.y,
+                "isotonic_offsets": self.tables.offsets,
+            }
+        save_arrays(folder / "head.safetensors", arrays)
+        meta = {
+            "schema": SCHEMA,
+            "type": "linear",
+            "labels": list(self.labels),
+            "fingerprint": self.fingerprint,
+            "temperature": self.temperature,
+            "threshold": self.threshold,
+            "notes": list(self.notes),
+        }
+        (folder / "head.json").write_text(json.dumps(meta, indent=2, ensure_ascii=False), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> LinearHead:
+        """Read what `save` wrote. Raises ArtifactError when the two files do not fit together."""
+        meta = json.loads((folder / "head.json").read_text(encoding="utf-8"))
+        arrays = load_arrays(folder / "head.safetensors")
+        labels, weights, bias = tuple(meta["labels"]), arrays["weights"], arrays["bias"]
+        if weights.shape[:1] != (len(labels),) or bias.shape != (len(labels),):
+            raise ArtifactError(
+                f"The head in {folder.name} names {len(labels)} labels",
+                f"Its weights have shape {weights.shape}",
+                "train it again with: mercat train",
+            )
+        tables = None
+        if "isotonic_x" in arrays:
+            tables = IsotonicTables(arrays["isotonic_x"], arrays["isotonic_y"], arrays["isotonic_offsets"])
+        return cls(
+            labels=labels,
+            weights=weights,
+            bias=bias,
+            fingerprint=meta["fingerprint"],
+            temperature=meta["temperature"],
+            tables=tables,
+            threshold=meta["threshold"],
+            notes=tuple(meta["notes"]),
+        )
+
+    def _with(self, method: Calibration, vectors: Vectors, targets: NDArray[np.intp]) -> LinearHead:
+        if method == "temperature":
+            return replace(self, temperature=fit_temperature(self.logits(vectors), targets))
+        if method == "isotonic":
+            return replace(self, tables=fit_isotonic(self.scores(vectors), targets))
+        return self

@@ -1,0 +1,354 @@
+"""The store: rows that came in, where everybody stands, what is to be sent, who may ask."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+from sqlalchemy.engine import URL
+
+from mercat.errors import StoreError
+from mercat.registry import TableSet
+from mercat.store import backup, erasure, outbox
+from mercat.store.accounts import Accounts
+from mercat.store.clock import Clock, utc_now
+from mercat.store.database import Database
+from mercat.store.mapping import KINDS, Kind, kind_named
+from mercat.store.objections import Objections
+from mercat.store.outbox import OutboxRow
+from mercat.store.tables import table
+from mercat.store.transaction import Transaction, Upserted, chunks
+from mercat.values import Answer, Objection, Request, Row
+
+PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A row that is new, differs or was deleted (`row` is None), by its number in the order of commits."""
+
+    sequence: int
+    id: str
+    row: Row | None
+
+
+class Store:
+    """Rows, cursors and outbox in one database. May be used from many threads.
+
+    Reads see what was committed. There is one writer at a time; the others wait. What a call has returned for is on the
+    disk. A new database is set up on first use; one that is behind the code raises StoreError.
+    """
+
+    def __init__(
+        self, database: Database, *, tables: Sequence[TableSet] = (), clock: Clock = utc_now, migrate: bool = False
+    ) -> None:
+        self._database, self._tables, self._clock, self._migrate = database, tables, clock, migrate
+        self._ready, self._lock = False, threading.Lock()
+
+    @classmethod
+    def open(
+        cls,
+        url: str | URL,
+        *,
+        clock: Clock = utc_now,
+        tables: Sequence[TableSet] = (),
+        migrate: bool = False,
+        wait_s: float = 60.0,
+    ) -> Store:
+        """Name a store: "sqlite:////folder/mercat.db" or "postgresql://user@host/database". Nothing is touched yet.
+
+        `tables` are the plugins'; with `migrate` a store that is behind is upgraded on first use; `wait_s` is how long
+        a writer waits for the one before it.
+        """
+        return cls(Database(url, wait_s=wait_s), tables=tables, clock=clock, migrate=migrate)
+
+    def __repr__(self) -> str:
+        return f"Store({self._database.where!r})"
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def url(self) -> str:
+        """The url, with the password masked."""
+        return self._database.where
+
+    @property
+    def accounts(self) -> Accounts:
+        """API keys and people."""
+        return Accounts(self._reading, self._writing, self._clock)
+
+    @property
+    def objections(self) -> Objections:
+        """Answers that were withheld."""
+        return Objections(self._reading, self._writing, self._clock)
+
+    def close(self) -> None:
+        """Close the connections. May be called twice."""
+        self._database.close()
+
+    # --- the schema -----------------------------------------------------------------------------------------------
+
+    def upgrade(self) -> None:
+        """Bring the tables of the core and of all plugins to what the code needs; all of it or nothing."""
+        from mercat.store import schema
+
+        schema.upgrade(self._database, self._tables)
+        self._ready = True
+
+    def is_current(self) -> bool:
+        """Return whether the tables are what the code needs."""
+        return not self.behind()
+
+    def behind(self) -> list[str]:
+        """Return the names of the branches ("mercat" or a plugin) that are not what the code needs."""
+        from mercat.store import schema
+
+        if self._database.is_sqlite and not self._database.file.exists():
+            return ["mercat", *(tables.name for tables in self._tables)]
+        with self._database.reading() as connection:
+            return schema.behind(connection, self._tables)
+
+    def drop(self, plugin: str) -> list[str]:
+        """Drop the tables of a plugin, installed or not. Return their names."""
+        from mercat.store import schema
+
+        return schema.drop(self._database, plugin, self._tables)
+
+    # --- writing --------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Open the one writing transaction: committed at the end of the block, undone by an exception."""
+        with self._writing() as connection:
+            tx = Transaction(connection, self._clock)
+            try:
+                yield tx
+                tx.flush()
+            finally:
+                tx.close()
+
+    def upsert(
+        self, rows: Sequence[Row], *, collection: str, source: str = "", cursor: tuple[str, str] | None = None
+    ) -> Upserted:
+        """Add or replace rows, and save a cursor (name, value), in one transaction."""
+        with self.transaction() as tx:
+            upserted = tx.upsert(rows, collection=collection, source=source)
+            if cursor is not None:
+                tx.save_cursor(*cursor)
+        return upserted
+
+    def erase(self, subject: str) -> dict[str, int]:
+        """Remove a person from every table. Return the rows by table. A hash stays, see `was_erased`.
+
+        The text is overwritten in an SQLite file, write-ahead log included; a backup made before still holds it.
+        """
+        with self.transaction() as tx:
+            counts = erasure.erase(tx, subject, clock=self._clock)
+        self._database.checkpoint()
+        return counts
+
+    def object(self, service: str, request: Request, answer: Answer, objections: Sequence[Objection]) -> None:
+        """Keep an answer that was withheld, with the objections to it."""
+        self.objections.add(service, request, answer, objections)
+
+    # --- reading --------------------------------------------------------------------------------------------------
+
+    def cursor(self, name: str) -> str | None:
+        """Return where a source or task stands; None before the first time."""
+        with self._reading() as connection:
+            return Transaction(connection, self._clock).cursor(name)
+
+    def cursors(self) -> dict[str, str]:
+        """Return where everybody stands."""
+        of = table("cursors")
+        with self._reading() as connection:
+            return {
+                row.name: row.value for row in connection.execute(select(of.c.name, of.c.value).order_by(of.c.name))
+            }
+
+    def changes(self, kind: str, collection: str, *, after: int, limit: int = PAGE) -> list[Change]:
+        """Return the rows whose last change has a number above `after`, in order; deleted ones too."""
+        known = kind_named(kind)
+        of = known.table
+        asked = (
+            select(of.c.sequence, of.c.deleted, *_content(known))
+            .where(of.c.collection == collection, of.c.sequence > after)
+            .order_by(of.c.sequence)
+            .limit(limit)
+        )
+        with self._reading() as connection:
+            found = connection.execute(asked).all()
+        return [Change(row[0], row[2], None if row[1] else known.decode(row[2:])) for row in found]
+
+    def last_sequence(self, kind: str, collection: str) -> int:
+        """Return the number of the last change in a collection, 0 when there was none."""
+        of = kind_named(kind).table
+        with self._reading() as connection:
+            last = connection.execute(select(func.max(of.c.sequence)).where(of.c.collection == collection)).scalar()
+        return int(last or 0)
+
+    def rows(
+        self,
+        kind: str,
+        collection: str,
+        *,
+        ids: Iterable[str] | None = None,
+        split: str | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Row]:
+        """Yield rows in order of id, a page at a time. `split` is for examples. Unknown `ids` are left out."""
+        if ids is not None:
+            found = self.get(kind, collection, ids)
+            yield from (found[each] for each in sorted(found)[:limit])
+            return
+        known, last, left = kind_named(kind), "", limit
+        while left is None or left > 0:
+            page = self._page(known, collection, last, split, PAGE if left is None else min(PAGE, left))
+            yield from page
+            if not page:
+                return
+            last, left = page[-1].id, None if left is None else left - len(page)
+
+    def get(self, kind: str, collection: str, ids: Iterable[str]) -> dict[str, Row]:
+        """Return the rows of these ids, by id, in the order asked. Those that are not there are left out."""
+        known, asked = kind_named(kind), list(dict.fromkeys(ids))
+        found: dict[str, Row] = {}
+        with self._reading() as connection:
+            for chunk in chunks(asked):
+                rows = connection.execute(_selected(known, collection).where(known.table.c.id.in_(chunk)))
+                found.update((row[0], known.decode(row)) for row in rows)
+        return {each: found[each] for each in asked if each in found}
+
+    def count(self, kind: str, collection: str) -> int:
+        """Return how many rows a collection holds."""
+        of = kind_named(kind).table
+        asked = select(func.count()).select_from(of).where(of.c.collection == collection, of.c.deleted.is_(False))
+        with self._reading() as connection:
+            return int(connection.execute(asked).scalar_one())
+
+    def collections(self) -> list[tuple[str, str, int]]:
+        """Return (kind, collection, rows) of everything there is."""
+        found = []
+        with self._reading() as connection:
+            for kind in KINDS.values():
+                of = kind.table
+                asked = select(of.c.collection, func.count()).where(of.c.deleted.is_(False)).group_by(of.c.collection)
+                found += [
+                    (kind.name, row[0], int(row[1])) for row in connection.execute(asked.order_by(of.c.collection))
+                ]
+        return found
+
+    def was_erased(self, subject: str) -> bool:
+        """Return whether this person was erased once, so that an import may leave them out."""
+        with self._reading() as connection:
+            return erasure.was_erased(connection, subject)
+
+    # --- the outbox -----------------------------------------------------------------------------------------------
+
+    def lease(self, sinks: Sequence[str], *, limit: int, lease_s: float, now: datetime) -> list[OutboxRow]:
+        """Take messages that are due; nobody else gets them for `lease_s` seconds."""
+        with self._reading() as connection:
+            if not outbox.any_due(connection, sinks, now=now):
+                return []
+        with self._writing() as connection:
+            return outbox.lease(connection, sinks, limit=limit, lease_s=lease_s, now=now)
+
+    def delivered(self, id: int, receipt: Mapping[str, Any]) -> bool:
+        """Note that a message arrived."""
+        with self._writing() as connection:
+            return outbox.delivered(connection, id, receipt, now=self._clock())
+
+    def failed(self, id: int, error: str, retry_at: datetime | None, *, attempt: int | None = None) -> bool:
+        """Note that a message did not arrive: it is due again at `retry_at`, or dead for None.
+
+        With `attempt` (of the leased row) nothing happens, and False is returned, when somebody else leased it since.
+        """
+        with self._writing() as connection:
+            return outbox.failed(connection, id, error, retry_at, attempt=attempt, now=self._clock())
+
+    def revive(self, ids: Sequence[int] | None = None) -> int:
+        """Put dead messages back into the queue; all of them for None. Return how many."""
+        with self._writing() as connection:
+            return outbox.revive(connection, ids, now=self._clock())
+
+    def outbox(self, state: str | None = None, *, limit: int = PAGE) -> list[OutboxRow]:
+        """Return messages, oldest first; `state` is waiting, delivered, dead or None for all."""
+        with self._reading() as connection:
+            return outbox.listed(connection, state, limit)
+
+    # --- backup ---------------------------------------------------------------------------------------------------
+
+    def backup(self, folder: str | Path) -> Path:
+        """Write a consistent copy into a new folder while others read and write. Return the folder."""
+        self._check()
+        return backup.write(self._database, Path(folder), self._tables, now=self._clock())
+
+    @classmethod
+    def restore(cls, folder: str | Path, url: str, *, tables: Sequence[TableSet] = ()) -> None:
+        """Put a backup into a database that does not exist yet, or is empty. Raises StoreError when it is damaged."""
+        backup.restore(Path(folder), Database(url), tables)
+
+    # --- inside ---------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        self._check()
+        with self._database.reading() as connection:
+            yield connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        self._check()
+        with self._database.writing() as connection:
+            yield connection
+
+    def _check(self) -> None:
+        """Set up a new database; refuse one that is behind the code."""
+        if self._ready:
+            return
+        with self._lock:
+            behind = [] if self._is_ready() else self.behind()
+            if behind and (self._migrate or self._is_new()):
+                self.upgrade()
+            elif behind:
+                raise StoreError(
+                    f"The store {self.url} cannot be used",
+                    f"Its tables are not those of the installed code: {', '.join(behind)}",
+                    "mercat db upgrade",
+                )
+            self._ready = True
+
+    def _is_ready(self) -> bool:
+        return self._ready  # again, behind the lock: another thread may have been first
+
+    def _is_new(self) -> bool:
+        from mercat.store import schema
+
+        with self._database.reading() as connection:
+            return schema.is_new(connection)
+
+    def _page(self, kind: Kind, collection: str, last: str, split: str | None, size: int) -> list[Row]:
+        of = kind.table
+        asked = _selected(kind, collection).where(of.c.id > last).order_by(of.c.id).limit(size)
+        if split is not None:
+            asked = asked.where(of.c.split == split)
+        with self._reading() as connection:
+            return [kind.decode(row) for row in connection.execute(asked)]
+
+
+def _content(kind: Kind) -> list[Any]:
+    return [kind.table.c[name] for name in kind.columns]
+
+
+def _selected(kind: Kind, collection: str) -> Any:
+    return select(*_content(kind)).where(kind.table.c.collection == collection, kind.table.c.deleted.is_(False))

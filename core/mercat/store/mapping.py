@@ -43,11 +43,7 @@ class Kind:
     def emptied(self) -> Encoded:
         """Return the content of a tombstone: everything but collection, id and source is gone."""
         kept = ("collection", "id", "source", "sequence", "stored_at")
-        blanks: Encoded = {
-            name: _blank(self.table, name)
-            for name in [column.name for column in self.table.columns]
-            if name not in kept
-        }
+        blanks: Encoded = {each.name: _blank(each) for each in self.table.columns if each.name not in kept}
         return {**blanks, "details": "{}", "deleted": True}
 
 

@@ -1,0 +1,63 @@
+"""The plugin's own tables: conversations and their turns. `subject` lets erasure find a customer's rows."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Index, MetaData, Text, UniqueConstraint
+from sqlalchemy.orm import registry
+from sqlmodel import Field, SQLModel
+
+from mercat.store.types import JsonText, UtcDateTime
+
+_REGISTRY = registry(metadata=MetaData())
+
+
+class _Base(SQLModel, registry=_REGISTRY):
+    """What the plugin's tables share: one MetaData of their own."""
+
+
+class ConversationRow(_Base, table=True):
+    """A conversation. `state` is "bot", "person" or "closed"; `offered` the intents of a pending choice."""
+
+    __tablename__ = "customer_service_conversations"
+
+    id: str = Field(primary_key=True, sa_type=Text)
+    service: str = Field(sa_type=Text, default="")
+    subject: str = Field(sa_type=Text, default="", index=True)
+    state: str = Field(sa_type=Text, default="bot")
+    locale: str = Field(sa_type=Text, default="")
+    offered: list[str] = Field(default_factory=list, sa_type=JsonText, nullable=False)
+    questions_asked: int = 0
+    turns: int = 0
+    handed_over: int = 0
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    updated_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class TurnRow(_Base, table=True):
+    """One message, redacted. `speaker` is "customer", "desk" or "person"."""
+
+    __tablename__ = "customer_service_turns"
+    __table_args__ = (
+        UniqueConstraint("conversation", "number", name="uq_customer_service_turns_number"),
+        Index("ix_customer_service_turns_request", "request_id"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    conversation: str = Field(sa_type=Text)
+    number: int
+    speaker: str = Field(sa_type=Text)
+    text: str = Field(sa_type=Text)
+    action: str = Field(sa_type=Text, default="")
+    intent: str = Field(sa_type=Text, default="")
+    confidence: float = 0.0
+    reason: str = Field(sa_type=Text, default="")
+    request_id: str = Field(sa_type=Text, default="")
+    subject: str = Field(sa_type=Text, default="", index=True)
+    reply: dict[str, Any] = Field(default_factory=dict, sa_type=JsonText, nullable=False)
+    at: datetime = Field(sa_type=UtcDateTime)
+
+
+metadata = _Base.metadata

@@ -245,7 +245,7 @@ def test_an_unknown_kind_names_the_known_ones():
     ["1", "1 ", "a", "a.", "a@", "1.", "+1", "(2", "DE89 ", "电话号码", "call number is ", "4111-", "0 ", "a@b."],
 )
 def test_time_grows_with_length_only(unit):
-    text = unit * (40_000 // len(unit))
+    text = unit * (20_000 // len(unit))
     start = time.process_time()
     Redactor().find(text)
     assert time.process_time() - start < 2.0

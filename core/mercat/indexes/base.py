@@ -42,10 +42,10 @@ class IndexInfo:
 class Index(Protocol):
     """Nearest neighbours by inner product of unit vectors.
 
-    Derived from rows in the store and rebuildable at any time. `sequence` is the last change of the store that it holds;
-    whoever fills the index sets it. Vectors, stored and asked, are brought to length 1. NaN, zero or wrong-width vectors
-    are refused with a DataError before anything is changed. One thread writes at a time, any number search meanwhile;
-    a search sees each call of `upsert` and `delete` whole or not at all.
+    Derived from rows in the store and rebuildable at any time. `sequence` is the last change of the store that it
+    holds; whoever fills the index sets it. Vectors, stored and asked, are brought to length 1. NaN, zero or wrong-width
+    vectors are refused with a DataError before anything is changed. One thread writes at a time, any number search
+    meanwhile; a search sees each call of `upsert` and `delete` whole or not at all.
     """
 
     fingerprint: str
@@ -95,7 +95,7 @@ class IndexFactory(Protocol):
         ...
 
     def open(self, dimensions: int, fingerprint: str, *, contents: str = "", fresh: bool = False) -> Index:
-        """Open what is stored, or an empty index if nothing is or if `fresh`; a fresh one replaces the stored at its save.
+        """Open what is stored, or an empty index if nothing is or if `fresh`; a fresh one replaces it when saved.
 
         FingerprintError: stored with another encoder. ArtifactError: broken, or its `contents` are others.
         """

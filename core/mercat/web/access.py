@@ -113,6 +113,8 @@ class Requirement:
             caller = gate.identify(request)
         except NotSignedIn:
             gate.admit(request, ANONYMOUS, self.scope)
+            if self.scope == "public":  # a session that has ended must not keep anybody from the sign-in page
+                return ANONYMOUS
             raise
         gate.admit(request, caller, self.scope)
         self.check(caller, request.path_params)

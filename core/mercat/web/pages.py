@@ -157,6 +157,7 @@ def nav_for(request: Request, who: Caller, language: str) -> list[dict[str, Any]
         {
             "label": translator(entry.package, language)(entry.label),
             "url": entry.url,
+            "section": entry.section,
             "current": path == entry.url or path.startswith(entry.url.rstrip("/") + "/"),
         }
         for entry in entries

@@ -1,0 +1,48 @@
+"""Run the server in this process until it is told to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from mercat.serve.app import create_app
+from mercat.serve.settings import Settings
+
+if TYPE_CHECKING:
+    from mercat.workspace import Workspace
+
+
+def run(
+    open_workspace: Callable[[], Workspace],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8350,
+    settings: Settings | None = None,
+    proxies: str = "127.0.0.1",
+) -> None:
+    """Serve on one address. Raises what made the start fail, after the server has stopped.
+
+    `proxies` are the addresses whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
+    """
+    app = create_app(open_workspace, settings=settings)
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        forwarded_allow_ips=proxies,
+        timeout_graceful_shutdown=30,
+    )
+    server = uvicorn.Server(config)
+
+    def stop(error: BaseException) -> None:
+        server.should_exit = True
+
+    app.state.host.on_failure = stop
+    server.run()
+    if (failure := app.state.host.readiness.failure) is not None:
+        raise failure

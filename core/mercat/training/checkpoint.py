@@ -1,0 +1,184 @@
+"""Checkpoints of a run: weights, optimiser moments, random state and place, so that a kill at any step costs little.
+
+scratch/step-000120/model.safetensors        the weights that learn
+                   /optimiser.safetensors    AdamW's two moments per weight, and the random state
+                   /state.json               where the run stood
+       /best.safetensors                     the weights of the best epoch so far
+       /latest                               the folder to go on from; written last, atomically
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True, slots=True)
+class EpochFigures:
+    """What one epoch brought. Losses are mean cross-entropy; accuracies and F1 are shares."""
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    loss: float
+    accuracy: float
+    macro_f1: float
+
+
+@dataclass(slots=True)
+class Place:
+    """Where a run stands: `step` batches of `epoch` are done."""
+
+    digest: str  # of everything that shapes the run: settings, data, encoder, seed
+    epoch: int = 0
+    step: int = 0
+    updates: int = 0
+    loss_sum: float = 0.0
+    right: int = 0
+    seen: int = 0
+    best: float = float("-inf")
+    best_epoch: int = -1
+    worse: int = 0  # epochs since the best one
+    stopped: bool = False
+    seconds: float = 0.0
+    history: list[EpochFigures] = field(default_factory=list)
+
+
+class Checkpoints:
+    """The checkpoints of one run in one folder, the last one kept.
+
+    What belongs to another run (another digest) is never read; `foreign` says that some was found.
+    """
+
+    def __init__(self, folder: Path, digest: str) -> None:
+        self.folder, self.digest, self.foreign = folder, digest, False
+
+    def save(self, model: torch.nn.Module, optimiser: torch.optim.Optimizer, place: Place) -> None:
+        """Write everything beside the last checkpoint, then point to it; then remove the last one."""
+        name = f"step-{place.updates:08d}-{place.epoch:04d}"
+        target, temporary = self.folder / name, self.folder / f".new-{os.getpid()}"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        _save(temporary / "model.safetensors", learning(model))
+        _save(temporary / "optimiser.safetensors", {**_moments(model, optimiser), **_random_state(model)})
+        (temporary / "state.json").write_text(json.dumps(asdict(place)))
+        for path in temporary.iterdir():
+            _fsync(path)
+        shutil.rmtree(target, ignore_errors=True)
+        temporary.rename(target)
+        _write(self.folder / "latest", name)
+        for old in self.folder.glob("step-*"):
+            if old.name != name:
+                shutil.rmtree(old, ignore_errors=True)
+
+    def load(self, model: torch.nn.Module, optimiser: torch.optim.Optimizer) -> Place | None:
+        """Bring model, optimiser and random state back to the last checkpoint; None if there is none of this run."""
+        folder = self._latest()
+        if folder is None:
+            return None
+        fields: dict[str, Any] = json.loads((folder / "state.json").read_text())
+        if fields["digest"] != self.digest:
+            self.foreign = True
+            return None
+        put(model, _load(folder / "model.safetensors"))
+        saved = _load(folder / "optimiser.safetensors")
+        _put_moments(model, optimiser, saved)
+        _put_random_state(model, saved)
+        history = [EpochFigures(**figures) for figures in fields.pop("history")]
+        return Place(**fields, history=history)
+
+    def save_best(self, model: torch.nn.Module) -> None:
+        """Keep the weights of the best epoch so far."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        temporary = self.folder / ".best.safetensors"
+        _save(temporary, learning(model))
+        _fsync(temporary)
+        temporary.replace(self.folder / "best.safetensors")
+
+    def load_best(self, model: torch.nn.Module) -> None:
+        """Bring the model to its best epoch."""
+        put(model, _load(self.folder / "best.safetensors"))
+
+    def _latest(self) -> Path | None:
+        pointer = self.folder / "latest"
+        if not pointer.is_file():
+            return None
+        folder = self.folder / pointer.read_text().strip()
+        return folder if folder.is_dir() else None
+
+
+def learning(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Return the weights that learn, by name."""
+    return {name: weight.detach() for name, weight in model.named_parameters() if weight.requires_grad}
+
+
+def put(model: torch.nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+    """Copy weights into the model by name."""
+    with torch.no_grad():
+        for name, weight in learning(model).items():
+            weight.copy_(weights[name])
+
+
+def _moments(model: torch.nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    found = {}
+    for name, weight in model.named_parameters():
+        for key, value in optimiser.state.get(weight, {}).items():
+            found[f"{key}/{name}"] = torch.as_tensor(value)
+    return found
+
+
+def _put_moments(model: torch.nn.Module, optimiser: torch.optim.Optimizer, saved: Mapping[str, torch.Tensor]) -> None:
+    for name, weight in model.named_parameters():
+        state = {key: saved[f"{key}/{name}"] for key in ("exp_avg", "exp_avg_sq", "step") if f"{key}/{name}" in saved}
+        if state:
+            state = {key: value.to(weight.device) if key != "step" else value for key, value in state.items()}
+            optimiser.state[weight] = state
+
+
+def _random_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    found = {"random/cpu": torch.get_rng_state()}
+    device = next(model.parameters()).device
+    if device.type == "cuda":
+        found["random/cuda"] = torch.cuda.get_rng_state(device)
+    return found
+
+
+def _put_random_state(model: torch.nn.Module, saved: Mapping[str, torch.Tensor]) -> None:
+    torch.set_rng_state(saved["random/cpu"])
+    device = next(model.parameters()).device
+    if device.type == "cuda" and "random/cuda" in saved:
+        torch.cuda.set_rng_state(saved["random/cuda"], device)
+
+
+def _save(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+    from safetensors.torch import save_file
+
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, str(path))
+
+
+def _load(path: Path) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    return dict(load_file(str(path)))
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}")
+    temporary.write_text(text)
+    _fsync(temporary)
+    temporary.replace(path)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,249 @@
+"""The fine-tune loop in plain torch: batches of like length, AdamW, warm-up and linear decay, the best epoch kept.
+
+A run that was killed and started again gives the figures of one that was not.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mercat.errors import DataError
+from mercat.training.base import Progress
+from mercat.training.batches import Encoded, epoch_batches, length_batches, pad
+from mercat.training.checkpoint import Checkpoints, EpochFigures, Place
+from mercat.training.measure import mean_f1
+
+Choice = Literal["accuracy", "macro_f1", "loss"]
+OnEpoch = Callable[[EpochFigures], None]
+_LAYER = re.compile(r"\blayers?\.(\d+)\.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopSettings:
+    """How a model is fine-tuned. Rates are those of AdamW after warm-up; `warmup` is a share of all steps.
+
+    `layer_decay` below 1 gives each layer further down a smaller rate. `patience` counts epochs without a better
+    `choose_by` on the validation part before the run stops; 0 never stops early.
+    """
+
+    epochs: int = 3
+    batch_size: int = 32
+    learning_rate: float = 2e-4
+    head_learning_rate: float = 5e-3
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    layer_decay: float = 1.0
+    label_smoothing: float = 0.0
+    gradient_clip: float = 1.0
+    patience: int = 0
+    choose_by: Choice = "accuracy"
+    checkpoint_every_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a loop did. The model is left at its best epoch. `resumed_at` counts updates; 0: from the beginning."""
+
+    history: Sequence[EpochFigures]
+    best_epoch: int
+    updates: int
+    stopped_early: bool
+    resumed_at: int
+    foreign_checkpoint: bool
+    seconds: float
+
+
+class Loop:
+    """Fine-tunes a model whose `forward(input_ids, attention_mask)` gives logits of shape (rows, labels).
+
+    Weights whose names start with `head.` learn at the head's rate. `clock` gives seconds that only grow.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        settings: LoopSettings,
+        *,
+        train: Encoded,
+        validation: Encoded,
+        pad_id: int,
+        checkpoints: Checkpoints,
+        seed: int,
+        progress: Progress,
+        clock: Callable[[], float],
+        class_weights: NDArray[np.float32] | None = None,
+        on_epoch: Sequence[OnEpoch] = (),
+    ) -> None:
+        self.model, self.settings, self.train, self.validation = model, settings, train, validation
+        self._pad_id, self._checkpoints, self._seed = pad_id, checkpoints, seed
+        self._progress, self._clock, self._on_epoch = progress, clock, on_epoch
+        self._device = next(model.parameters()).device
+        weights = None if class_weights is None else torch.from_numpy(class_weights).to(self._device)
+        self._loss = torch.nn.CrossEntropyLoss(weight=weights, label_smoothing=settings.label_smoothing)
+        self._groups = parameter_groups(model, settings)
+        self._optimiser = torch.optim.AdamW(self._groups, foreach=False)
+        self._rates = [float(group["lr"]) for group in self._groups]
+        self._per_epoch = math.ceil(len(train) / settings.batch_size)
+
+    def run(self) -> Outcome:
+        """Train, or go on from the last checkpoint; leave the model at its best epoch, in evaluation mode."""
+        devices = [self._device] if self._device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(self._seed)
+            place = self._checkpoints.load(self.model, self._optimiser) or Place(self._checkpoints.digest)
+            resumed_at = place.updates
+            self._started = self._saved = self._clock() - place.seconds
+            self._first = place.updates
+            while place.epoch < self.settings.epochs and not place.stopped:
+                self._epoch(place)
+                self._judge(place)
+                self._save(place)
+            self._checkpoints.load_best(self.model)
+        self.model.eval()
+        return Outcome(
+            tuple(place.history),
+            place.best_epoch,
+            place.updates,
+            place.stopped,
+            resumed_at,
+            self._checkpoints.foreign,
+            place.seconds,
+        )
+
+    def _epoch(self, place: Place) -> None:
+        lengths = [len(row) for row in self.train.ids]
+        order = epoch_batches(lengths, self.settings.batch_size, seed=self._seed, epoch=place.epoch)
+        self.model.train()
+        for rows in order[place.step :]:
+            self._update(rows, place)
+            self._tell(place)
+            if self._clock() - self._saved >= self.settings.checkpoint_every_s:
+                self._save(place)
+
+    def _update(self, rows: NDArray[np.int64], place: Place) -> None:
+        targets = torch.from_numpy(self.train.labels[rows]).to(self._device)
+        logits = self._logits(self.train, rows)
+        loss = self._loss(logits, targets)
+        if not torch.isfinite(loss):
+            raise DataError(
+                f"Fine-tuning reached a loss of {loss.item()} after {place.updates} updates",
+                f"The learning rate is {self.settings.learning_rate}",
+                "learning_rate = a smaller value in mercat.toml",
+            )
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self._weights(), self.settings.gradient_clip)
+        self._set_rates(place.updates)
+        self._optimiser.step()
+        self._optimiser.zero_grad()
+        place.step += 1
+        place.updates += 1
+        place.loss_sum += loss.item() * len(rows)
+        place.right += int((logits.argmax(dim=1) == targets).sum())
+        place.seen += len(rows)
+
+    def _set_rates(self, updates: int) -> None:
+        total = self.settings.epochs * self._per_epoch
+        share = rate_share(updates, total=total, warmup=self.settings.warmup)
+        for group, rate in zip(self._optimiser.param_groups, self._rates, strict=True):
+            group["lr"] = rate * share
+
+    def _judge(self, place: Place) -> None:
+        """Close an epoch: figures on the validation part, the best weights kept, early stop."""
+        figures = replace(
+            self._validate(place.epoch), train_loss=place.loss_sum / place.seen, train_accuracy=place.right / place.seen
+        )
+        place.history.append(figures)
+        merit = -figures.loss if self.settings.choose_by == "loss" else float(getattr(figures, self.settings.choose_by))
+        if merit > place.best or (merit == place.best and figures.loss < place.history[place.best_epoch].loss):
+            place.best, place.best_epoch, place.worse = merit, place.epoch, 0
+            self._checkpoints.save_best(self.model)
+        else:
+            place.worse += 1
+        place.epoch, place.step = place.epoch + 1, 0
+        place.loss_sum, place.right, place.seen = 0.0, 0, 0
+        place.stopped = bool(self.settings.patience) and place.worse >= self.settings.patience
+        self._progress("validate", place.epoch, self.settings.epochs, loss=figures.loss, accuracy=figures.accuracy)
+        for call in self._on_epoch:
+            call(figures)
+
+    def _validate(self, epoch: int) -> EpochFigures:
+        logits = predict(self.model, self.validation, pad_id=self._pad_id, batch_size=2 * self.settings.batch_size)
+        labels = torch.from_numpy(self.validation.labels)
+        loss = torch.nn.functional.cross_entropy(torch.from_numpy(logits), labels).item()
+        guessed = logits.argmax(axis=1)
+        accuracy = float((guessed == self.validation.labels).mean())
+        f1 = mean_f1(self.validation.labels, guessed, logits.shape[1])
+        return EpochFigures(epoch, 0.0, 0.0, loss, accuracy, f1)
+
+    def _logits(self, part: Encoded, rows: NDArray[np.int64]) -> torch.Tensor:
+        ids, mask = pad([part.ids[row] for row in rows], self._pad_id)
+        logits: torch.Tensor = self.model(ids.to(self._device), mask.to(self._device))
+        return logits
+
+    def _weights(self) -> list[torch.nn.Parameter]:
+        return [weight for group in self._groups for weight in group["params"]]
+
+    def _tell(self, place: Place) -> None:
+        total = self.settings.epochs * self._per_epoch
+        spent = self._clock() - self._started
+        rate = place.updates / spent if spent > 0 else 0.0
+        self._progress(
+            "train",
+            place.updates,
+            total,
+            loss=place.loss_sum / place.seen,
+            accuracy=place.right / place.seen,
+            eta_s=(total - place.updates) / rate if rate else 0.0,
+        )
+
+    def _save(self, place: Place) -> None:
+        self._saved = self._clock()
+        place.seconds = self._saved - self._started
+        self._checkpoints.save(self.model, self._optimiser, place)
+
+
+def predict(model: torch.nn.Module, part: Encoded, *, pad_id: int, batch_size: int = 64) -> NDArray[np.float32]:
+    """Return logits of shape (rows, labels) in the order of `part`, with the model in evaluation mode."""
+    was_training, device = model.training, next(model.parameters()).device
+    model.eval()
+    found: list[Any] = [None] * len(part)
+    with torch.inference_mode():
+        for rows in length_batches([len(row) for row in part.ids], batch_size):
+            ids, mask = pad([part.ids[row] for row in rows], pad_id)
+            for row, logits in zip(rows, model(ids.to(device), mask.to(device)).float().cpu().numpy(), strict=True):
+                found[row] = logits
+    model.train(was_training)
+    return np.asarray(found, dtype=np.float32)
+
+
+def rate_share(updates: int, *, total: int, warmup: float) -> float:
+    """Return the share of the full learning rate: a rise over the first `warmup` of all updates, then a fall to 0."""
+    rise = max(1, int(warmup * total))
+    return min((updates + 1) / rise, (total - updates) / max(1, total - rise + 1))
+
+
+def parameter_groups(model: torch.nn.Module, settings: LoopSettings) -> list[dict[str, Any]]:
+    """Return AdamW's groups: the head at its own rate, lower layers at smaller ones, no decay of biases and norms."""
+    learning = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
+    layers = 1 + max((_layer(name) for name, _ in learning), default=-1)
+    groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
+    for name, weight in learning:
+        in_head = name.startswith("head.")
+        depth = layers - 1 - _layer(name)  # 0: the top layer; embeddings are below layer 0
+        rate = settings.head_learning_rate if in_head else settings.learning_rate * settings.layer_decay**depth
+        decay = 0.0 if in_head or weight.ndim < 2 else settings.weight_decay
+        groups.setdefault((rate, decay), []).append(weight)
+    return [{"params": weights, "lr": rate, "weight_decay": decay} for (rate, decay), weights in groups.items()]
+
+
+def _layer(name: str) -> int:
+    found = _LAYER.search(name)
+    return int(found.group(1)) if found else -1

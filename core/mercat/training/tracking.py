@@ -1,0 +1,49 @@
+"""Who else is told of a run's figures: TensorBoard, or anything with the same two methods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from mercat.errors import missing_extra
+from mercat.training.base import Progress
+
+
+class Tracker(Protocol):
+    """Takes figures of a run as they come. `step` counts updates within a stage."""
+
+    def log(self, stage: str, step: int, figures: Mapping[str, float]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class TensorBoard:
+    """Writes event files that `tensorboard --logdir FOLDER` shows. A resumed run goes on in the same folder."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise missing_extra("tensorboard = true", "tensorboard", "tensorboard") from error
+        self._writer = SummaryWriter(str(folder))
+
+    def log(self, stage: str, step: int, figures: Mapping[str, float]) -> None:
+        for name, value in figures.items():
+            self._writer.add_scalar(f"{stage}/{name}", value, step)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def tracked(progress: Progress, trackers: list[Tracker]) -> Progress:
+    """Return a `Progress` that tells the trackers as well."""
+    if not trackers:
+        return progress
+
+    def tell(stage: str, done: int, total: int, **figures: float) -> None:
+        progress(stage, done, total, **figures)
+        for tracker in trackers:
+            tracker.log(stage, done, figures)
+
+    return tell

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mercat.artifacts import Artifacts
+from mercat.errors import FingerprintError
+from mercat.heads import load_head
+from mercat.store import Store
+from mercat.testing.training import RecipeContract
+from mercat.training.linear import Linear
+from mercat.training.report import evaluation_text, load_report, report_text
+from mercat.training.train import evaluate, train
+
+_spec = importlib.util.spec_from_file_location("training_conftest", Path(__file__).with_name("conftest.py"))
+fixtures = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(fixtures)
+Words, make_examples = fixtures.Words, fixtures.make_examples
+
+
+class TestLinearKeepsTheContract(RecipeContract):
+    def recipe(self):
+        return Linear(Words(), collection="intents", target_error=0.05)
+
+    def fill(self, store):
+        store.upsert(make_examples(300), collection="intents")
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store.open(f"sqlite:///{tmp_path}/mercat.db") as opened:
+        opened.upsert(make_examples(300), collection="intents")
+        yield opened
+
+
+def made(store, tmp_path, recipe, **options):
+    return train(
+        recipe,
+        name="intents",
+        store=store,
+        artifacts=Artifacts(tmp_path / "artifacts"),
+        scratch_root=tmp_path / "scratch",
+        recipe_name="linear",
+        **options,
+    )
+
+
+def test_it_learns_and_is_served_by_the_saved_head(store, tmp_path):
+    encoder = Words()
+    artifact = made(store, tmp_path, Linear(encoder, collection="intents"))
+    assert artifact.metrics["accuracy"]["value"] > 0.85
+    head = load_head(artifact.folder / "head")
+    assert head.labels == ("card", "refund", "transfer")
+    scores = head.scores(encoder.encode(["my card chip stolen today", "refund from the merchant please"]))
+    assert [head.labels[number] for number in scores.argmax(axis=1)] == ["card", "refund"]
+
+
+def test_the_report_counts_parts_and_reads_well(store, tmp_path):
+    artifact = made(store, tmp_path, Linear(Words(), collection="intents"))
+    report = load_report(artifact.folder)
+    assert sum(report.counts[part] for part in ("train", "validation", "test")) == 300
+    assert report.counts["trainable_parameters"] == 3 * 48 + 3
+    text = report_text(report)
+    assert "| accuracy |" in text
+    assert "labels 3" in text
+
+
+def test_a_target_error_makes_it_abstain(store, tmp_path):
+    strict = made(store, tmp_path, Linear(Words(), collection="intents", target_error=0.0))
+    free = made(store, tmp_path, Linear(Words(), collection="intents"))
+    assert load_head(free.folder / "head").threshold == 0.0
+    assert load_head(strict.folder / "head").threshold > 0.0
+    assert strict.metrics["coverage"]["value"] < 1.0
+    assert strict.metrics["covered_accuracy"]["value"] == 1.0
+
+
+def test_a_killed_run_does_not_encode_again(store, tmp_path):
+    class Killed(Exception):
+        pass
+
+    def kill(stage, done, total, **figures):
+        if stage == "fit":
+            raise Killed
+
+    first, second = Words(), Words()
+    with pytest.raises(Killed):
+        made(store, tmp_path, Linear(first, collection="intents"), progress=kill)
+    made(store, tmp_path, Linear(second, collection="intents"))
+    assert first.encoded > 0
+    assert second.encoded == 0
+
+
+def test_evaluation_shows_the_baseline_each_label_and_a_clean_figure(store, tmp_path):
+    store.upsert(
+        [*make_examples(60, split="test", seed=3), *make_examples(200, split="train", seed=4)], collection="given"
+    )
+    recipe = Linear(Words(), collection="given")
+    artifact = made(store, tmp_path, recipe)
+    found = evaluate(recipe, artifact=artifact, store=store, scratch_root=tmp_path / "scratch")
+    assert found.baseline == "TF-IDF + logistic regression"
+    assert found.counts["test"] == 60
+    assert {"accuracy", "macro_f1", "ece", "f1.card", "f1.refund", "f1.transfer"} <= found.metrics.keys()
+    assert found.metrics["f1.card"].n == 20
+    if found.counts["resembling_train"]:
+        assert found.metrics["clean.accuracy"].n == 60 - found.counts["resembling_train"]
+    assert "TF-IDF + logistic regression" in evaluation_text(found)
+
+
+def test_rows_that_training_saw_are_left_out_of_the_test_part(store, tmp_path):
+    recipe = Linear(Words(), collection="intents")
+    artifact = made(store, tmp_path, recipe)
+    store.upsert(make_examples(300, seed=9, split="")[:0] or make_more(), collection="intents")
+    found = evaluate(recipe, artifact=artifact, store=store, scratch_root=tmp_path / "scratch")
+    assert found.counts["left_out_as_seen"] > 0
+    assert found.counts["test"] + found.counts["left_out_as_seen"] > found.counts["test"]
+    assert any("left out because training had seen them" in note for note in found.notes)
+
+
+def make_more():
+    from dataclasses import replace
+
+    return [replace(row, id=f"later-{row.id}") for row in make_examples(300, seed=9)]
+
+
+def test_another_encoder_is_refused(store, tmp_path):
+    artifact = made(store, tmp_path, Linear(Words(), collection="intents"))
+    other = Words()
+    other.fingerprint = "others"
+    with pytest.raises(FingerprintError, match="others"):
+        evaluate(
+            Linear(other, collection="intents"), artifact=artifact, store=store, scratch_root=tmp_path / "scratch"
+        )
+
+
+def test_balanced_weights_lift_a_rare_label(tmp_path):
+    rows = [row for number, row in enumerate(make_examples(600)) if row.label != "refund" or number % 15 == 2]
+    with Store.open(f"sqlite:///{tmp_path}/mercat.db") as store:
+        store.upsert(rows, collection="intents")
+        plain = made(store, tmp_path, Linear(Words(), collection="intents", strength=0.01))
+        even = made(store, tmp_path, Linear(Words(), collection="intents", strength=0.01, class_weight="balanced"))
+    assert even.metrics["macro_f1"]["value"] > plain.metrics["macro_f1"]["value"]
+
+
+def test_scores_are_calibrated_on_validation_rows(store, tmp_path):
+    artifact = made(store, tmp_path, Linear(Words(), collection="intents"))
+    head = load_head(artifact.folder / "head")
+    assert head.temperature != 1.0
+    assert np.isfinite(head.temperature)

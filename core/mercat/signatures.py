@@ -7,6 +7,7 @@ import inspect
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Union, get_args, get_origin
 
 from mercat.config import Section, resolve_secret
@@ -18,18 +19,26 @@ Build = Callable[[str, str], Any]
 
 
 def bind(
-    factory: Callable[..., Any], section: Section, *, registry: Registry, build: Build, given: Mapping[Any, Any]
+    factory: Callable[..., Any],
+    section: Section,
+    *,
+    registry: Registry,
+    build: Build,
+    given: Mapping[Any, Any],
+    folder: Path | None = None,
 ) -> Any:
     """Call `factory` with the section's parameters.
 
     A parameter whose annotation is a kind's protocol takes the name of a section of that kind and receives the built
-    part. `given` maps a parameter name or an annotation to an object that the workspace hands in. Raises UnknownKey and
-    ConfigError with the section's path.
+    part. `given` maps a parameter name or an annotation to an object that the workspace hands in. A relative path
+    (annotated `Path`) is taken from `folder`, that of the config. Raises UnknownKey and ConfigError with the section's
+    path.
     """
     arguments = dict(check(factory, section, given=given))
     hints = hints_of(factory)
     for name, value in arguments.items():
-        arguments[name] = _convert(value, hints.get(name, Any), f"{section.path} {name}", registry, build)
+        converted = _convert(value, hints.get(name, Any), f"{section.path} {name}", registry, build)
+        arguments[name] = folder / converted if folder and isinstance(converted, Path) else converted
     for name, parameter in _parameters(factory).items():
         if name not in arguments:
             handed = _handed_in(name, hints.get(name), given)

@@ -18,7 +18,7 @@ from mercat.parts import register_core
 from mercat.plugins import Plugins
 from mercat.registry import Part, Registry
 from mercat.services import HandsOver, request_type
-from mercat.signatures import bind
+from mercat.signatures import bind, check, dependencies
 from mercat.store import Store
 from mercat.values import Answer, Event, Objection, Request
 
@@ -93,6 +93,14 @@ class Workspace:
         """Return the registered part that a section uses."""
         return self.registry.kind(section.kind).get(section.use)
 
+    def check(self, kind: str, name: str) -> None:
+        """Check a section without building it: its part loads, its keys fit, the sections that it names are there."""
+        section = self.config.section(kind, name)
+        factory = self.part(section).load()
+        check(factory, section, given=_Given(self, section))
+        for other_kind, other in dependencies(factory, section, self.registry):
+            self.config.section(other_kind, other)
+
     def ask(self, service: str, /, **fields: Any) -> Any:
         """Ask a service by keyword: `app.ask("desk", text="…")`. Raises UnknownKey for a field it does not take."""
         wanted = request_type(self.get("services", service))
@@ -141,7 +149,8 @@ class Workspace:
 
     def _build(self, section: Section) -> Any:
         factory = self.part(section).load()
-        built = bind(factory, section, registry=self.registry, build=self.get, given=_Given(self, section))
+        given = _Given(self, section)
+        built = bind(factory, section, registry=self.registry, build=self.get, given=given, folder=self.config.folder)
         if section.kind == "encoders":
             from mercat.encoders.cache import Cached
 
@@ -176,6 +185,7 @@ class _Given(dict[Any, Any]):
                 Artifacts: workspace.artifacts,
                 "workspace_folder": workspace.folder,
                 "section_name": section.name,
+                "config_folder": workspace.config.folder,
                 "clock": workspace.clock,
                 Store: None,
             }

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
-
-from sqlmodel import Session, col, select
+from typing import TYPE_CHECKING, Any
 
 from mercat.errors import unknown_name
 from mercat.store import Store, Transaction
-from mercat_customer_service.tables import ConversationRow, TurnRow
+from mercat_customer_service.tables import ConversationRow, TurnRow, answer_to, latest, locked, turns_of
+
+if TYPE_CHECKING:
+    from sqlmodel import Session
 
 
 class Conversation:
@@ -23,7 +24,7 @@ class Conversation:
     def load(cls, tx: Transaction, id: str, *, service: str, subject: str, locale: str, now: datetime) -> Conversation:
         """Return the conversation, begun now if it is new."""
         session = tx.session
-        row = session.get(ConversationRow, id, with_for_update=True)
+        row = locked(session, id)
         if row is None:
             row = ConversationRow(
                 id=id, service=service, subject=subject, locale=locale, created_at=now, updated_at=now
@@ -34,10 +35,7 @@ class Conversation:
 
     def answered(self, request_id: str) -> TurnRow | None:
         """Return the desk's turn that answered a request before, if it did."""
-        query = select(TurnRow).where(
-            TurnRow.request_id == request_id, TurnRow.conversation == self.row.id, TurnRow.speaker == "desk"
-        )
-        return self._session.exec(query).first()
+        return answer_to(self._session, self.row.id, request_id)
 
     def add(self, speaker: str, text: str, **fields: Any) -> TurnRow:
         """Append a turn."""
@@ -59,8 +57,7 @@ class Conversation:
 
     def turns(self) -> Sequence[TurnRow]:
         """Return all turns in order."""
-        query = select(TurnRow).where(TurnRow.conversation == self.row.id).order_by(col(TurnRow.number))
-        return self._session.exec(query).all()
+        return turns_of(self._session, self.row.id)
 
     def transcript(self) -> list[dict[str, str]]:
         """Return the turns as a ticket carries them."""
@@ -73,15 +70,10 @@ class Desk:
     def __init__(self, store: Store, clock: Any) -> None:
         self._store, self._clock = store, clock
 
-    def list(self, *, state: str = "", limit: int = 50) -> list[ConversationRow]:
+    def latest(self, *, state: str = "", limit: int = 50) -> list[ConversationRow]:
         """Return the latest conversations, those that wait for a person first."""
         with self._store.transaction() as tx:
-            query = select(ConversationRow).order_by(
-                col(ConversationRow.state) != "person", col(ConversationRow.updated_at).desc()
-            )
-            if state:
-                query = query.where(ConversationRow.state == state)
-            rows = list(tx.session.exec(query.limit(limit)).all())
+            rows = list(latest(tx.session, state=state, limit=limit))
             tx.session.expunge_all()
             return rows
 
@@ -109,7 +101,7 @@ class Desk:
             conversation.add("person", text)
 
     def _load(self, tx: Transaction, id: str) -> Conversation:
-        row = tx.session.get(ConversationRow, id, with_for_update=True)
+        row = locked(tx.session, id)
         if row is None:
             raise unknown_name("conversation", id, [], next="the list of conversations")
         return Conversation(tx.session, row, self._clock())

@@ -1,4 +1,4 @@
-"""Approved replies: templates with variables and variants per intent and language. Nothing else is ever said as a reply.
+"""Approved replies: templates with variables and variants per intent and language. No other reply is ever given.
 
 [card_arrival]
 title = "When my card arrives"

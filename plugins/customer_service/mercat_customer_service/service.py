@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mercat.text.language import detect
-from mercat.text.sentences import split_sentences
+from mercat.text.sentences import sentences
 
 from mercat.classifiers.base import Classifier, Prediction
 from mercat.errors import DataError
@@ -26,6 +26,7 @@ from mercat_customer_service.tables import TurnRow
 from mercat_customer_service.values import Reply, Turn
 
 MAX_CHARS = 8_000
+DEFAULT_ANSWER = Limits().answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class CustomerService(Service[Turn, Reply]):
     @property
     def limits(self) -> Limits:
         """The limits in force."""
-        answer = self._answer if self._answer is not None else (self.intents.threshold or Limits.answer)
+        answer = self._answer if self._answer is not None else (self.intents.threshold or DEFAULT_ANSWER)
         return Limits(answer, self._choice, self._article, self._questions)
 
     def warm_up(self) -> None:
@@ -152,9 +153,9 @@ class CustomerService(Service[Turn, Reply]):
         return reply
 
     def _conversation(self, tx: Transaction, turn: Turn, locale: str) -> Conversation:
-        id = turn.conversation or uuid.uuid4().hex
+        name = turn.conversation or uuid.uuid4().hex
         return Conversation.load(
-            tx, id, service=self._name, subject=turn.customer, locale=locale, now=turn.at or self._clock()
+            tx, name, service=self._name, subject=turn.customer, locale=locale, now=turn.at or self._clock()
         )
 
     def _situation(self, conversation: Conversation, one: _Understood) -> Situation:
@@ -183,8 +184,8 @@ class CustomerService(Service[Turn, Reply]):
         return ""
 
     def _reply(self, conversation: Conversation, one: _Understood, decision: Decision) -> Reply:
-        id, locale = conversation.row.id, one.locale
-        seed = f"{id}/{conversation.row.turns}"
+        name, locale = conversation.row.id, one.locale
+        seed = f"{name}/{conversation.row.turns}"
         value: str | None
         evidence: Sequence[Hit] = ()
         options: tuple[str, ...] = ()
@@ -203,7 +204,7 @@ class CustomerService(Service[Turn, Reply]):
             evidence=tuple(evidence),
             abstained=decision.action in ("ask", "hand_over", "silent"),
             reasons=(decision.reason,),
-            conversation=id,
+            conversation=name,
             action=decision.action,
             intent=decision.intent,
             locale=locale,
@@ -245,12 +246,12 @@ class CustomerService(Service[Turn, Reply]):
 
 def _quote(hit: Hit, max_chars: int = 600) -> str:
     """Return the whole first sentences of an article, word for word."""
-    quoted = ""
-    for sentence in split_sentences(hit.text):
-        if quoted and len(quoted) + len(sentence) > max_chars:
+    end = 0
+    for piece in sentences(hit.text):
+        if end and piece.end > max_chars:
             break
-        quoted = f"{quoted} {sentence}".strip()
-    return quoted[: max_chars * 2]
+        end = piece.end
+    return hit.text[:end]
 
 
 _BASE = ("value", "confidence", "abstained", "conversation", "action", "intent", "locale")

@@ -1,13 +1,14 @@
-"""The plugin's own tables: conversations and their turns. `subject` lets erasure find a customer's rows."""
+"""The plugin's own tables and the questions put to them. `subject` lets erasure find a customer's rows."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Index, MetaData, Text, UniqueConstraint
 from sqlalchemy.orm import registry
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field, Session, SQLModel, col, select
 
 from mercat.store.types import JsonText, UtcDateTime
 
@@ -61,3 +62,31 @@ class TurnRow(_Base, table=True):
 
 
 metadata = _Base.metadata
+
+
+def locked(session: Session, conversation: str) -> ConversationRow | None:
+    """Return a conversation and take its lock until the end of the transaction."""
+    return session.get(ConversationRow, conversation, with_for_update=True)
+
+
+def latest(session: Session, *, state: str, limit: int) -> Sequence[ConversationRow]:
+    """Return the latest conversations, those that wait for a person first."""
+    waiting_first = col(ConversationRow.state) != "person"
+    query = select(ConversationRow).order_by(waiting_first, col(ConversationRow.updated_at).desc())
+    if state:
+        query = query.where(ConversationRow.state == state)
+    return session.exec(query.limit(limit)).all()
+
+
+def turns_of(session: Session, conversation: str) -> Sequence[TurnRow]:
+    """Return all turns of a conversation in order."""
+    query = select(TurnRow).where(TurnRow.conversation == conversation).order_by(col(TurnRow.number))
+    return session.exec(query).all()
+
+
+def answer_to(session: Session, conversation: str, request_id: str) -> TurnRow | None:
+    """Return the desk's turn that answered a request, if one did."""
+    query = select(TurnRow).where(
+        TurnRow.request_id == request_id, TurnRow.conversation == conversation, TurnRow.speaker == "desk"
+    )
+    return session.exec(query).first()

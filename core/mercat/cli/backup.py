@@ -1,0 +1,25 @@
+"""`mercat backup`: a consistent copy of the store, the artifacts and the configuration, while serving goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mercat.cli.common import DEFAULT_CONFIG, ConfigOption, command_app, opened, say
+
+app = command_app()
+
+
+@app.command()
+def backup(
+    folder: Annotated[Path, typer.Argument(help="A folder that does not exist yet.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Copy the workspace. Indexes are left out: they are rebuilt from the store."""
+    from mercat.workspace import back_up
+
+    with opened(config) as workspace:
+        back_up(workspace, folder, config)
+    say(f"Backed up to [bold]{folder}[/bold]. Bring it back with: mercat restore {folder} NEW_FOLDER")

@@ -1,0 +1,41 @@
+"""`mercat ingest`: take in what sources have, once or as a service; then tasks, indexes and deliveries follow."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mercat.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, SetOption, command_app, emit, opened
+
+app = command_app()
+
+
+@app.command()
+def ingest(
+    source: Annotated[list[str] | None, typer.Argument(help="Sections of [sources]; all of them by default.")] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Go on as a service, each source every `every_s` seconds.")
+    ] = False,
+    index: Annotated[bool, typer.Option(help="Bring the search indexes up to date afterwards.")] = True,
+    config: ConfigOption = DEFAULT_CONFIG,
+    set_: SetOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Pull new rows, redact and store them. Every row ends as stored, duplicate, rejected or dropped, and is counted."""
+    from mercat.cli.reports import bars, show_accounts
+    from mercat.workspace import follow_sources, ingest_source, refresh_all
+
+    with opened(config, set_) as workspace:
+        names = source or list(workspace.config.sections("sources"))
+        if follow:
+            follow_sources(workspace, names)
+            return
+        with bars(quiet=json) as progress:
+            accounts = {name: ingest_source(workspace, name, progress=progress) for name in names}
+            if index:
+                refresh_all(workspace, progress=progress)
+    if json:
+        emit(accounts, as_json=True)
+    else:
+        show_accounts(accounts)

@@ -1,0 +1,24 @@
+"""`mercat restore`: a backup becomes a workspace again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mercat.cli.common import command_app, say
+
+app = command_app()
+
+
+@app.command()
+def restore(
+    backup: Annotated[Path, typer.Argument(help="The folder that `mercat backup` wrote.")],
+    folder: Annotated[Path, typer.Argument(help="Where the configuration and the workspace go; must be empty.")],
+) -> None:
+    """Check a backup and restore it. Search indexes are rebuilt on first use."""
+    from mercat.workspace import bring_back
+
+    config = bring_back(backup, folder)
+    say(f"Restored to [bold]{folder}[/bold]. Serve it with: mercat serve --config {config}")

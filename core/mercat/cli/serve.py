@@ -1,0 +1,27 @@
+"""`mercat serve`: the HTTP interface and the pages."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mercat.cli.common import DEFAULT_CONFIG, ConfigOption, SetOption, command_app
+
+app = command_app()
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="The address to listen on; only this machine by default.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port to listen on.")] = 8765,
+    deliver: Annotated[
+        bool, typer.Option(help="Deliver the outbox and follow the sources in this process too.")
+    ] = True,
+    config: ConfigOption = DEFAULT_CONFIG,
+    set_: SetOption = None,
+) -> None:
+    """Serve. /healthz answers before any model is loaded, /readyz when all services are warm; /docs shows the interface."""
+    from mercat.serve.run import run
+
+    run(config, overrides=set_ or (), host=host, port=port, deliver=deliver)

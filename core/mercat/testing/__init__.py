@@ -1,0 +1,42 @@
+"""Contracts and doubles for plugin authors. A plugin's whole test file may be two classes that inherit from here."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mercat.testing.classifiers import ClassifierContract as ClassifierContract
+    from mercat.testing.connect import SinkContract as SinkContract
+    from mercat.testing.connect import SourceContract as SourceContract
+    from mercat.testing.doubles import FakeRetriever as FakeRetriever
+    from mercat.testing.encoders import EncoderContract as EncoderContract
+    from mercat.testing.heads import HeadContract as HeadContract
+    from mercat.testing.indexes import IndexContract as IndexContract
+    from mercat.testing.plugins import PluginContract as PluginContract
+    from mercat.testing.plugins import ServiceContract as ServiceContract
+    from mercat.testing.retrieval import RetrieverContract as RetrieverContract
+    from mercat.testing.store import StoreContract as StoreContract
+    from mercat.testing.training import RecipeContract as RecipeContract
+
+_WHERE = {
+    "ClassifierContract": "classifiers",
+    "EncoderContract": "encoders",
+    "FakeRetriever": "doubles",
+    "HeadContract": "heads",
+    "IndexContract": "indexes",
+    "PluginContract": "plugins",
+    "RecipeContract": "training",
+    "RetrieverContract": "retrieval",
+    "ServiceContract": "plugins",
+    "SinkContract": "connect",
+    "SourceContract": "connect",
+    "StoreContract": "store",
+}
+__all__ = sorted(_WHERE)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'mercat.testing' has no attribute '{name}'")
+    return getattr(import_module(f"mercat.testing.{_WHERE[name]}"), name)

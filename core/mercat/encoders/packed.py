@@ -1,0 +1,150 @@
+"""The forward pass of BERT without padding: all tokens of a batch lie one after the other in one matrix.
+
+Every matrix product runs over exactly the tokens there are; only attention looks at the borders between texts, one
+call per run of texts of equal length. The arithmetic is that of Devlin et al. 2019 (post-norm, erf GELU, absolute
+positions), so results equal those of the reference implementation up to rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mercat.encoders.base import Vectors
+from mercat.encoders.batching import Ids, runs
+
+if TYPE_CHECKING:
+    import torch
+
+    from mercat.encoders.checkpoint import Checkpoint
+
+
+def can_pack(config: Mapping[str, Any]) -> bool:
+    """Return whether this forward pass computes exactly what the config describes."""
+    return (
+        config.get("model_type") == "bert"
+        and config.get("position_embedding_type", "absolute") == "absolute"
+        and config.get("hidden_act") == "gelu"
+        and not config.get("is_decoder")
+        and not config.get("add_cross_attention")
+    )
+
+
+class PackedBert:
+    """A BERT body for inference on the CPU, read straight from safetensors."""
+
+    def __init__(self, checkpoint: Checkpoint, *, pooling: str, dtype: str = "float32") -> None:
+        import torch
+
+        self.pooling, self.dtype = pooling, getattr(torch, dtype)
+        self.heads = int(checkpoint.config["num_attention_heads"])
+        self.eps = float(checkpoint.config.get("layer_norm_eps", 1e-12))
+        state = _read(checkpoint, self.dtype)
+        self.words = state["embeddings.word_embeddings.weight"]
+        types = state["embeddings.token_type_embeddings.weight"]
+        self.positions = state["embeddings.position_embeddings.weight"] + types[0]  # texts are never pairs here
+        self.embedding_norm = _norm(state, "embeddings.LayerNorm")
+        self.layers = [_layer(state, number) for number in range(int(checkpoint.config["num_hidden_layers"]))]
+
+    def vectors(self, rows: Sequence[Ids]) -> Vectors:
+        """Return one unit vector per row of token ids. Rows of equal length should be neighbours."""
+        import torch
+
+        with torch.inference_mode():
+            spans = runs([len(row) for row in rows])
+            hidden = self._embed(rows, spans)
+            for layer in self.layers:
+                hidden = self._step(hidden, layer, spans)
+            pooled = torch.cat([self._pool(part) for part in _split(hidden, spans)])
+            found: Vectors = torch.nn.functional.normalize(pooled, dim=1).numpy()
+            return found
+
+    def _embed(self, rows: Sequence[Ids], spans: Sequence[tuple[int, int]]) -> torch.Tensor:
+        import torch
+
+        ids = torch.from_numpy(np.concatenate([np.asarray(row, dtype=np.int64) for row in rows]))
+        places = torch.cat([torch.arange(length).repeat(count) for count, length in spans])
+        found = torch.nn.functional.embedding(ids, self.words)
+        found += torch.nn.functional.embedding(places, self.positions)
+        return self._normed(found, self.embedding_norm)
+
+    def _step(self, hidden: torch.Tensor, layer: Mapping[str, Any], spans: Sequence[tuple[int, int]]) -> torch.Tensor:
+        from torch.nn.functional import gelu, linear
+
+        attended = linear(self._attend(linear(hidden, *layer["qkv"]), spans), *layer["mix"])
+        attended += hidden
+        hidden = self._normed(attended, layer["attention_norm"])
+        grown = linear(gelu(linear(hidden, *layer["grow"])), *layer["shrink"])
+        grown += hidden
+        return self._normed(grown, layer["output_norm"])
+
+    def _attend(self, joint: torch.Tensor, spans: Sequence[tuple[int, int]]) -> torch.Tensor:
+        """Attend within each text. `joint` has queries, keys and values side by side: (tokens, 3 * dimensions)."""
+        from torch.nn.functional import scaled_dot_product_attention
+
+        found = joint.new_empty(joint.shape[0], joint.shape[1] // 3)
+        start = 0
+        for count, length in spans:
+            end = start + count * length
+            query, key, value = joint[start:end].view(count, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+            mixed = scaled_dot_product_attention(query, key, value)
+            found[start:end] = mixed.transpose(1, 2).reshape(count * length, -1)
+            start = end
+        return found
+
+    def _normed(self, hidden: torch.Tensor, norm: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        from torch.nn.functional import layer_norm
+
+        return layer_norm(hidden, hidden.shape[-1:], norm[0], norm[1], self.eps)
+
+    def _pool(self, part: torch.Tensor) -> torch.Tensor:
+        part = part.float()
+        if self.pooling == "cls":
+            return part[:, 0]
+        return part[:, -1] if self.pooling == "last" else part.mean(dim=1)
+
+
+def _split(hidden: torch.Tensor, spans: Sequence[tuple[int, int]]) -> list[torch.Tensor]:
+    """Return the run of each span, shaped (texts, tokens, dimensions)."""
+    parts, start = [], 0
+    for count, length in spans:
+        end = start + count * length
+        parts.append(hidden[start:end].view(count, length, -1))
+        start = end
+    return parts
+
+
+def _read(checkpoint: Checkpoint, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """Read all tensors under the names of a bare BertModel; heads on top of it are left out."""
+    from safetensors.torch import load_file
+
+    state: dict[str, torch.Tensor] = {}
+    for file in checkpoint.weights:
+        state |= load_file(file)
+    prefix = "bert." if any(key.startswith("bert.") for key in state) else ""
+    renamed = {key.removeprefix(prefix).replace("gamma", "weight").replace("beta", "bias"): key for key in state}
+    return {name: state[key].to(dtype) for name, key in renamed.items() if state[key].is_floating_point()}
+
+
+def _layer(state: Mapping[str, torch.Tensor], number: int) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    import torch
+
+    at = f"encoder.layer.{number}."
+    joint = [_pair(state, f"{at}attention.self.{name}") for name in ("query", "key", "value")]
+    return {
+        "qkv": (torch.cat([weight for weight, _ in joint]), torch.cat([bias for _, bias in joint])),
+        "mix": _pair(state, f"{at}attention.output.dense"),
+        "attention_norm": _norm(state, f"{at}attention.output.LayerNorm"),
+        "grow": _pair(state, f"{at}intermediate.dense"),
+        "shrink": _pair(state, f"{at}output.dense"),
+        "output_norm": _norm(state, f"{at}output.LayerNorm"),
+    }
+
+
+def _pair(state: Mapping[str, torch.Tensor], name: str) -> tuple[torch.Tensor, torch.Tensor]:
+    return state[f"{name}.weight"], state[f"{name}.bias"]
+
+
+_norm = _pair

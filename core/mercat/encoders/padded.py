@@ -1,0 +1,76 @@
+"""The forward pass of any encoder that transformers knows, on any device, on padded batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from mercat.encoders.base import Vectors
+from mercat.encoders.batching import Ids, pad
+from mercat.errors import ArtifactError, missing_extra
+
+if TYPE_CHECKING:
+    import torch
+
+    from mercat.encoders.checkpoint import Checkpoint
+
+
+class PaddedModel:
+    """A transformers AutoModel for inference."""
+
+    def __init__(self, checkpoint: Checkpoint, *, pooling: str, device: str, dtype: str) -> None:
+        import torch
+
+        self.pooling, self.device, self.pad_id = pooling, device, checkpoint.pad_id
+        self.module = load_module(checkpoint, dtype=getattr(torch, dtype)).eval().to(device)
+
+    def vectors(self, rows: Sequence[Ids]) -> Vectors:
+        """Return one unit vector per row of token ids."""
+        import torch
+
+        ids, mask = (torch.from_numpy(array).to(self.device) for array in pad(rows, pad_id=self.pad_id))
+        with torch.inference_mode():
+            hidden = self.module(input_ids=ids, attention_mask=mask).last_hidden_state
+            unit = torch.nn.functional.normalize(pool(hidden.float(), mask, self.pooling), dim=1)
+            found: Vectors = unit.cpu().numpy()
+            return found
+
+
+def load_module(checkpoint: Checkpoint, *, dtype: torch.dtype | None = None) -> Any:
+    """Return the body as a transformers module, float32 unless said otherwise."""
+    try:
+        import torch
+        from transformers import AutoModel
+        from transformers.utils import logging
+    except ImportError as error:
+        raise missing_extra("A transformer encoder", error.name or "transformers", "train") from error
+    bars: Any = logging
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
+    try:
+        return AutoModel.from_pretrained(
+            checkpoint.folder,
+            dtype=dtype or torch.float32,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+        )
+    except (ValueError, OSError, KeyError) as error:
+        raise ArtifactError(
+            f"Model folder '{checkpoint.folder}'", f"transformers cannot load it: {error}", "another model"
+        ) from error
+    finally:
+        if shown:
+            bars.enable_progress_bar()
+
+
+def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor:
+    """Return one vector per text from (texts, tokens, dimensions) and a mask of (texts, tokens); differentiable."""
+    import torch
+
+    if pooling == "cls":
+        return hidden[:, 0]
+    if pooling == "last":
+        return hidden[torch.arange(len(hidden), device=hidden.device), mask.sum(dim=1) - 1]
+    weights = mask.unsqueeze(-1).to(hidden.dtype)
+    return (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-9)

@@ -1,0 +1,74 @@
+"""Writing a fine-tuned body as a model folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+_MODULES = "sentence_transformers.models"
+
+
+def save_body(
+    module: Any,
+    tokenizer: Any,
+    folder: Path,
+    *,
+    pooling: str,
+    max_tokens: int,
+    query_prefix: str = "",
+    document_prefix: str = "",
+    lower_case: bool = False,
+) -> Path:
+    """Save a transformers module and its `tokenizers.Tokenizer` as a folder: safetensors, configs, tokenizer.
+
+    The layout is that of sentence-transformers, so `Transformer.from_folder` and `SentenceTransformer` both load it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    module.save_pretrained(folder)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    prompts = {"query": query_prefix, "document": document_prefix} if query_prefix or document_prefix else {}
+    (folder / "1_Pooling").mkdir(exist_ok=True)
+    _write(folder / "1_Pooling" / "config.json", _pooling(pooling, int(module.config.hidden_size)))
+    _write(
+        folder / "modules.json",
+        [_module(0, "", "Transformer"), _module(1, "1_Pooling", "Pooling"), _module(2, "2_Normalize", "Normalize")],
+    )
+    _write(folder / "sentence_bert_config.json", {"max_seq_length": max_tokens, "do_lower_case": lower_case})
+    _write(folder / "config_sentence_transformers.json", {"prompts": prompts, "default_prompt_name": None})
+    _write(
+        folder / "tokenizer_config.json",
+        {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": max_tokens, **_special(tokenizer)},
+    )
+    return folder
+
+
+def _pooling(pooling: str, dimensions: int) -> dict[str, Any]:
+    flags = {"cls": "cls_token", "mean": "mean_tokens", "last": "lasttoken"}
+    return {
+        "word_embedding_dimension": dimensions,
+        **{f"pooling_mode_{flag}": pooling == key for key, flag in flags.items()},
+    }
+
+
+def _module(number: int, path: str, kind: str) -> dict[str, Any]:
+    return {"idx": number, "name": str(number), "path": path, "type": f"{_MODULES}.{kind}"}
+
+
+def _special(tokenizer: Any) -> dict[str, str]:
+    """Name the special tokens, by the spellings that BERT's and RoBERTa's families use."""
+    spellings = {
+        "pad_token": ("[PAD]", "<pad>"),
+        "unk_token": ("[UNK]", "<unk>"),
+        "cls_token": ("[CLS]", "<s>"),
+        "sep_token": ("[SEP]", "</s>"),
+        "mask_token": ("[MASK]", "<mask>"),
+    }
+    found = {
+        key: [name for name in names if tokenizer.token_to_id(name) is not None] for key, names in spellings.items()
+    }
+    return {key: names[0] for key, names in found.items() if names}
+
+
+def _write(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2), encoding="utf-8")

@@ -148,6 +148,8 @@ def encode(kind: Kind, row: Row, *, collection: str, source: str) -> Encoded:
     if not values[0]:
         raise DataError("A row cannot be stored", "Its id is empty", "an id that stays the same on the next import")
     columns: Encoded = dict(zip(kind.columns, values, strict=True))
+    if None in values and any(columns[name] is None for name in kind.columns if not kind.table.c[name].nullable):
+        raise DataError(f"Row '{row.id}' cannot be stored", "A text of it is None", "an empty text")
     columns["source"] = columns.get("source") or source
     columns["collection"] = collection
     columns["digest"] = blake2b(content, digest_size=16).hexdigest()

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
+from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
@@ -70,6 +71,24 @@ def upgrade(database: Database, sets: Sequence[TableSet]) -> None:
     with _migrating(database) as connection:
         for tables in (CORE, *sets):
             _run(connection, tables)
+
+
+def drift(connection: Connection, tables: TableSet) -> list[str]:
+    """Return in words where a distribution's migrations and its table classes differ: nothing, when both are right."""
+    metadata = metadata_of(tables)
+
+    def is_own(item: Any, name: str | None, type_: str, reflected: bool, other: Any) -> bool:
+        of = name if type_ == "table" else item.table.name
+        return of in metadata.tables
+
+    options = {"version_table": version_table(tables.name), "include_object": is_own, "compare_type": False}
+    context = MigrationContext.configure(connection, opts=options)
+    return [_words(each) for each in compare_metadata(context, metadata)]
+
+
+def _words(difference: Any) -> str:
+    first = difference[0] if isinstance(difference, list) else difference
+    return f"{first[0]}: {', '.join(str(part) for part in first[1:] if part is not None)}"
 
 
 def drop(database: Database, plugin: str, sets: Sequence[TableSet]) -> list[str]:

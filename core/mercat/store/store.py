@@ -118,6 +118,13 @@ class Store:
         with self._database.reading() as connection:
             return schema.behind(connection, self._tables)
 
+    def drift(self) -> list[str]:
+        """Return in words where migrations and table classes differ. For the tests of who writes tables."""
+        from mercat.store import schema
+
+        with self._reading() as connection:
+            return [words for tables in (schema.CORE, *self._tables) for words in schema.drift(connection, tables)]
+
     def drop(self, plugin: str) -> list[str]:
         """Drop the tables of a plugin, installed or not. Return their names."""
         from mercat.store import schema

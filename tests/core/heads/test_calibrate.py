@@ -29,6 +29,12 @@ def test_the_temperature_that_spoiled_the_logits_is_found(true):
     assert fit_temperature(logits, targets) == pytest.approx(true, rel=0.05)
 
 
+def test_a_few_rows_that_are_all_right_make_no_certainty():
+    logits = np.eye(3)[[0, 1, 2, 0, 1]] * 2.0
+    temperature = fit_temperature(logits, np.array([0, 1, 2, 0, 1]))
+    assert 0.8 < softmax(logits / temperature).max() < 0.95
+
+
 def test_ece_of_known_cases():
     assert ece([0.9] * 10, [True] * 9 + [False]) == pytest.approx(0.0)
     assert ece([1.0] * 4, [True, True, False, False]) == pytest.approx(0.5)

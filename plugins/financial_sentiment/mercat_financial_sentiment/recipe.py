@@ -1,0 +1,21 @@
+"""The recipe `financial-sentiment/polarity`: the core's full fine-tuning, with a finance word list as baseline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mercat.training.base import Evaluation, Run
+from mercat.training.evaluate import evaluate_classifier
+from mercat.training.full import Full
+from mercat_financial_sentiment import wordlist
+
+
+class Polarity(Full):
+    """Fine-tunes the whole encoder on labelled finance sentences; takes the parameters of `full`."""
+
+    def evaluate(self, run: Run, artifact: Path) -> Evaluation:
+        """Score a finished artifact on test rows that training never saw, beside the finance word list."""
+        baseline = (wordlist.NAME, wordlist.polarity)
+        return evaluate_classifier(
+            self.parts(run), artifact, self.scorer(artifact), progress=run.progress, baseline=baseline
+        )

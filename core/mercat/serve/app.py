@@ -123,8 +123,8 @@ def _to_sign_in(request: Request, error: NotSignedIn) -> Response:
         response = error_response(request, 401, error, {"WWW-Authenticate": "Bearer"})
         if request.headers.get("HX-Request"):
             response.headers["HX-Redirect"] = "/sign-in"
-    for name in (SESSION_COOKIE, VISITOR_COOKIE):
-        if name in request.cookies and not request.headers.get("authorization"):
+    if not hasattr(request.state, "caller") and not request.headers.get("authorization"):
+        for name in {SESSION_COOKIE, VISITOR_COOKIE} & set(request.cookies):
             response.delete_cookie(name, path="/")
     return response
 

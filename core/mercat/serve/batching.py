@@ -52,6 +52,7 @@ class Batcher(Generic[Q, A]):
         self._queue: asyncio.Queue[_Waiting[Q, A]] = asyncio.Queue()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix=f"mercat-{name}")
         self._collector: asyncio.Task[None] | None = None
+        self._closed = False
 
     @property
     def waiting(self) -> int:
@@ -60,6 +61,8 @@ class Batcher(Generic[Q, A]):
 
     async def ask(self, request: Q) -> A:
         """Return the answer to one request. Raises Overloaded, or whatever the service raises for this request."""
+        if self._closed:
+            raise self._stopped()
         if self.waiting >= self._max_queue:
             raise Overloaded(f"'{self.name}' was asked", f"{self.waiting} requests wait already", "again in a second")
         if self._collector is None or self._collector.done():
@@ -75,20 +78,29 @@ class Batcher(Generic[Q, A]):
 
     async def close(self) -> None:
         """Stop collecting; what still waits is refused."""
+        self._closed = True
         if self._collector is not None:
             self._collector.cancel()
             await asyncio.gather(self._collector, return_exceptions=True)
         while not self._queue.empty():
-            _fail(self._queue.get_nowait(), Overloaded(f"'{self.name}' was asked", "The server stops", "again later"))
+            _fail(self._queue.get_nowait(), self._stopped())
         self._worker.shutdown(wait=False, cancel_futures=True)
+
+    def _stopped(self) -> Overloaded:
+        return Overloaded(f"'{self.name}' was asked", "The server stops", "again later")
 
     async def _collect(self) -> None:
         while True:
             batch = [await self._queue.get()]
-            await self._gather(batch)
-            batch = [item for item in batch if not item.answer.done()]  # whose client has gone
-            if batch:
-                await self._answer(batch)
+            try:
+                await self._gather(batch)
+                batch = [item for item in batch if not item.answer.done()]  # without those whose client has gone
+                if batch:
+                    await self._answer(batch)
+            except asyncio.CancelledError:
+                for item in batch:
+                    _fail(item, self._stopped())
+                raise
 
     async def _gather(self, batch: list[_Waiting[Q, A]]) -> None:
         until = time.monotonic() + self._max_wait_s

@@ -9,7 +9,7 @@ import time
 from fastapi import Request
 from limits import RateLimitItem, RateLimitItemPerMinute
 from limits.storage import MemoryStorage
-from limits.strategies import SlidingWindowCounterRateLimiter
+from limits.strategies import MovingWindowRateLimiter
 
 from mercat.serve.settings import Settings
 from mercat.web.access import ANONYMOUS, Caller, TooMany
@@ -21,7 +21,7 @@ class Rates:
     """Counts requests of one process. A fleet of processes multiplies the limits by their number."""
 
     def __init__(self, settings: Settings) -> None:
-        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._limiter = MovingWindowRateLimiter(MemoryStorage())
         self._asks = RateLimitItemPerMinute(settings.asks_per_minute, namespace="asks")
         self._public = RateLimitItemPerMinute(settings.public_per_minute, namespace="public")
         self._account = RateLimitItemPerMinute(settings.sign_ins_per_account, namespace="account")

@@ -104,7 +104,6 @@ class Requirement:
     async def __call__(self, request: Request) -> Caller:
         gate: Gate = request.app.state.gate
         caller = await run_in_threadpool(self._admitted, gate, request)
-        request.state.caller = caller
         await check_csrf(request, gate.csrf, caller.session, always=self.csrf)
         return caller
 
@@ -114,8 +113,10 @@ class Requirement:
         except NotSignedIn:
             gate.admit(request, ANONYMOUS, self.scope)
             if self.scope == "public":  # a session that has ended must not keep anybody from the sign-in page
+                request.state.caller = ANONYMOUS
                 return ANONYMOUS
             raise
+        request.state.caller = caller
         gate.admit(request, caller, self.scope)
         self.check(caller, request.path_params)
         return caller

@@ -108,7 +108,7 @@ class AppendedIndex:
             raise ArtifactError(
                 f"Opening the index in {place}",
                 f"Its {len(ids)} ids do not fit its {len(structure)} rows",
-                f"mercat index rebuild {place.name}",
+                storage.REMEDY,
             )
         self.sequence, self.contents = stored.manifest.sequence, stored.manifest.contents
         self._state = _State(structure, Rows(ids))

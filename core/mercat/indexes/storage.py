@@ -26,6 +26,7 @@ from typing import Any, Literal
 from mercat.errors import ArtifactError, FingerprintError
 
 SCHEMA = 1
+REMEDY = "mercat index build --anew"
 _MANIFEST = "manifest.json"
 _CURRENT = "current"
 
@@ -101,19 +102,18 @@ def opened(folder: Path) -> Iterator[Stored | None]:
 def expect(stored: Stored, *, backend: str, dimensions: int, fingerprint: str, contents: str) -> None:
     """Raise FingerprintError or ArtifactError unless what is stored is what is asked for."""
     found, place = stored.manifest, stored.folder.parent.name
-    remedy = f"mercat index rebuild {place}"
     if found.backend != backend:
         raise ArtifactError(
-            f"Index '{place}' was asked for as '{backend}'", f"It was saved as '{found.backend}'", remedy
+            f"Index '{place}' was asked for as '{backend}'", f"It was saved as '{found.backend}'", REMEDY
         )
     if found.fingerprint != fingerprint or found.dimensions != dimensions:
         raise FingerprintError(
             f"Index '{place}' was asked with vectors of {fingerprint} ({dimensions} wide)",
             f"It holds vectors of {found.fingerprint} ({found.dimensions} wide); their distances mean nothing",
-            remedy,
+            REMEDY,
         )
     if contents and found.contents and found.contents != contents:
-        raise ArtifactError(f"Index '{place}' was asked for {contents}", f"It holds {found.contents}", remedy)
+        raise ArtifactError(f"Index '{place}' was asked for {contents}", f"It holds {found.contents}", REMEDY)
 
 
 def _write_files(building: Path, manifest: Manifest, files: Mapping[str, Writer]) -> None:
@@ -152,7 +152,7 @@ def _check_sums(version: Path, sums: Mapping[str, Mapping[str, Any]]) -> None:
 
 def _broken(path: Path, why: str) -> ArtifactError:
     place = path.parent.parent
-    return ArtifactError(f"Opening the index in {place}", f"It is broken: {why}", f"mercat index rebuild {place.name}")
+    return ArtifactError(f"Opening the index in {place}", f"It is broken: {why}", REMEDY)
 
 
 def _current(folder: Path) -> Path:

@@ -29,7 +29,9 @@ class Retriever(Protocol):
 
     collection: str
 
-    def search_many(self, texts: Sequence[str], *, k: int = 10, filters: Mapping[str, Any] | None = None) -> list[list[Hit]]:
+    def search_many(
+        self, texts: Sequence[str], *, k: int = 10, filters: Mapping[str, Any] | None = None
+    ) -> list[list[Hit]]:
         """Return one list of at most `k` hits per text, best first."""
         ...
 

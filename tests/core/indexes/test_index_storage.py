@@ -139,7 +139,7 @@ def test_a_flipped_byte_is_noticed(saved, name):
     data = bytearray(path.read_bytes())
     data[-2] ^= 1
     path.write_bytes(data)
-    with pytest.raises(ArtifactError, match=rf"{name} is not what was saved.*mercat index rebuild help"):
+    with pytest.raises(ArtifactError, match=rf"{name} is not what was saved.*mercat index build --anew"):
         reopen(saved)
 
 

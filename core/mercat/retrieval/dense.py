@@ -1,0 +1,147 @@
+"""Dense retrieval: the rows whose vectors are nearest to the question's."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mercat.encoders.base import Encoder, Vectors
+from mercat.indexes.base import Index, IndexFactory, IndexInfo
+from mercat.indexes.checks import positive
+from mercat.indexes.move import Moved, move
+from mercat.retrieval.base import Progress, Refreshed
+from mercat.retrieval.following import Follower
+from mercat.retrieval.rows import Ranked, RowKind, Rows
+from mercat.store import Change, Store
+from mercat.values import Hit
+
+_log = logging.getLogger(__name__)
+
+
+class Dense:
+    """Searches one collection by the vectors of one encoder; `use = "dense"` in `[retrievers.NAME]`.
+
+    `text` names the columns that are encoded, joined by "+"; a metadata key is a column too. Changes in the store are
+    seen within `fresh_s` seconds while there are at most `small_changes` of them; more wait for `refresh`, and a
+    warning says so. May be used from many threads.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        index: IndexFactory,
+        store: Store,
+        *,
+        collection: str,
+        rows: RowKind = "documents",
+        text: str = "title+text",
+        fresh_s: float = 1.0,
+        small_changes: int = 64,
+        section_name: str = "",
+        ticks: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.collection = collection
+        self._encoder, self._rows = encoder, Rows(store, collection, rows=rows, text=text)
+        self._follower = Follower(
+            self._rows,
+            lambda fresh: _Vectors(encoder, index, self._rows, fresh=fresh),
+            name=section_name,
+            fresh_s=fresh_s,
+            small_changes=small_changes,
+            ticks=ticks,
+        )
+
+    def search(self, text: str, *, k: int = 10, filters: Mapping[str, Any] | None = None) -> list[Hit]:
+        """Search for one text."""
+        return self.search_many([text], k=k, filters=filters)[0]
+
+    def search_many(
+        self, texts: Sequence[str], *, k: int = 10, filters: Mapping[str, Any] | None = None
+    ) -> list[list[Hit]]:
+        """Return at most `k` hits per text, best first; the score is the cosine. An empty text finds nothing.
+
+        ArtifactError before the rows were taken in for the first time; FingerprintError if another encoder did it.
+        """
+        positive(k)
+        index = self._follower.fresh().index
+        ranked: list[Ranked] = [[] for _ in texts]
+        asked, vectors = _with_direction(self._encoder, texts, role="query")
+        if asked:
+            found = index.search(vectors, k, allowed=self._rows.allowed(filters))
+            for position, one in zip(asked, found, strict=True):
+                ranked[position] = list(zip(one.ids, one.scores, strict=True))
+        return self._rows.hits(ranked, filters)
+
+    def refresh(self, *, progress: Progress | None = None) -> Refreshed:
+        """Encode what changed in the store since the last time, and save."""
+        return self._follower.refresh(progress)
+
+    def rebuild(self, *, progress: Progress | None = None) -> Refreshed:
+        """Encode everything anew; the old index answers until the new one is saved."""
+        return self._follower.rebuild(progress)
+
+    def move_to(self, target: IndexFactory, *, progress: Progress | None = None) -> Moved:
+        """Copy the vectors into another index, without encoding, and save it; run again, it changes nothing."""
+        source = self._follower.opened().index
+        into = target.open(self._encoder.dimensions, self._encoder.fingerprint, contents=self._rows.contents)
+        moved = move(source, into, progress=progress)
+        into.save(target.folder)
+        return moved
+
+    def infos(self) -> list[IndexInfo]:
+        """Say what index is behind this."""
+        return [self._follower.opened().index.info()]
+
+
+class _Vectors:
+    """The index of a collection, following the store."""
+
+    def __init__(self, encoder: Encoder, factory: IndexFactory, rows: Rows, *, fresh: bool) -> None:
+        self._encoder, self._factory, self._rows = encoder, factory, rows
+        self.index: Index = factory.open(encoder.dimensions, encoder.fingerprint, contents=rows.contents, fresh=fresh)
+
+    @property
+    def sequence(self) -> int:
+        return self.index.sequence
+
+    @sequence.setter
+    def sequence(self, value: int) -> None:
+        self.index.sequence = value
+
+    def take_in(self, changes: Sequence[Change]) -> tuple[int, int]:
+        there = [(change.id, self._rows.text(change.row)) for change in changes if change.row is not None]
+        kept, vectors = _with_direction(self._encoder, [text for _, text in there], role="document")
+        if kept:
+            self.index.upsert([there[position][0] for position in kept], vectors)
+        deleted = self.index.delete({change.id for change in changes} - {there[position][0] for position in kept})
+        self.index.sequence = changes[-1].sequence
+        return len(kept), deleted
+
+    def finish(self) -> None:
+        """Nothing to do: an index shows each call at once."""
+
+    def save(self) -> None:
+        self.index.save(self._factory.folder)
+
+    def saved_sequence(self) -> int | None:
+        stored = self._factory.stored()
+        ours = stored and (stored.fingerprint, stored.contents) == (self._encoder.fingerprint, self._rows.contents)
+        return stored.sequence if stored and ours else None
+
+
+def _with_direction(encoder: Encoder, texts: Sequence[str], *, role: Any) -> tuple[list[int], Vectors]:
+    """Encode the texts that are not blank. Return their positions and vectors, without those that came out as zero."""
+    said = [position for position, text in enumerate(texts) if text.strip()]
+    if not said:
+        return [], np.empty((0, encoder.dimensions), dtype=np.float32)
+    vectors = encoder.encode([texts[position] for position in said], role=role)
+    has = np.asarray(np.any(vectors, axis=1), dtype=np.bool_)
+    if not has.all():
+        _log.warning(
+            "%d of %d texts hold nothing that the encoder knows and are left out", int((~has).sum()), len(said)
+        )
+    return [position for position, one in zip(said, has.tolist(), strict=True) if one], vectors[has]

@@ -1,0 +1,70 @@
+"""One collection of the store, as retrievers read it: its changes, its texts, its rows as hits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from mercat.errors import ConfigError
+from mercat.retrieval.filters import Facets, matches, values_of
+from mercat.store import Change, Store
+from mercat.values import Hit, Row
+
+RowKind = Literal["documents", "passages", "examples"]
+Ranked = Sequence[tuple[str, float]]  # ids and scores of one query, best first
+
+
+class Rows:
+    """The rows of one kind in one collection. `text` names the columns that are searched, joined by "+"."""
+
+    def __init__(self, store: Store, collection: str, *, rows: RowKind = "documents", text: str = "title+text") -> None:
+        self.collection, self.kind = collection, rows
+        self._store = store
+        self._columns = [name.strip() for name in text.split("+") if name.strip()]
+        if not self._columns:
+            raise ConfigError(
+                f"The text to search in '{collection}' is '{text}'", "It names no column", 'text = "title+text"'
+            )
+        self._facets = Facets(self.changes)
+
+    @property
+    def contents(self) -> str:
+        """What an index of these rows holds, in words; two that differ must not be mixed."""
+        return f"{self.kind} of {self.collection}, {'+'.join(self._columns)}"
+
+    def count(self) -> int:
+        return self._store.count(self.kind, self.collection)
+
+    def last_sequence(self) -> int:
+        return self._store.last_sequence(self.kind, self.collection)
+
+    def changes(self, after: int, limit: int = 1000) -> list[Change]:
+        """Return what changed after a sequence number, in order."""
+        return self._store.changes(self.kind, self.collection, after=after, limit=limit)
+
+    def text(self, row: Row) -> str:
+        """Return the text of a row that is searched: its columns that are not empty, one per line."""
+        values = (value for name in self._columns for value in values_of(row, name))
+        return "\n".join(text for value in values if (text := str(value).strip()))
+
+    def allowed(self, filters: Mapping[str, Any] | None) -> set[str] | None:
+        """Return the ids that pass the filters; None if there are no filters."""
+        return self._facets.allowed(filters) if filters else None
+
+    def hits(self, ranked: Sequence[Ranked], filters: Mapping[str, Any] | None) -> list[list[Hit]]:
+        """Return the rows as hits, as they are in the store now; those that are gone or do not pass are left out."""
+        there = self._store.get(self.kind, self.collection, {key for one in ranked for key, _ in one})
+        passing = {key: row for key, row in there.items() if matches(row, filters)}
+        return [[_hit(passing[key], score) for key, score in one if key in passing] for one in ranked]
+
+
+def _hit(row: Row, score: float) -> Hit:
+    return Hit(
+        id=row.id,
+        score=score,
+        text=str(getattr(row, "text", "")),
+        title=str(getattr(row, "title", "")),
+        url=str(getattr(row, "url", "")),
+        label=str(getattr(row, "label", "")),
+        metadata=row.metadata,
+    )

@@ -8,7 +8,7 @@ from mercat.registry import TableSet
 from mercat.store import tables
 from mercat.store.accounts import Accounts, ApiKey, User
 from mercat.store.mapping import problem_of
-from mercat.store.objections import StoredObjection
+from mercat.store.objections import StoredObjection, plain
 from mercat.store.outbox import OutboxRow
 from mercat.store.store import Change, Store
 from mercat.store.transaction import Transaction, Upserted
@@ -27,6 +27,7 @@ __all__ = [
     "Upserted",
     "User",
     "UtcDateTime",
+    "plain",
     "problem_of",
     "tables",
 ]

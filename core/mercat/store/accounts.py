@@ -24,7 +24,7 @@ class ApiKey:
 
     prefix: str
     name: str
-    scopes: frozenset[str]
+    scopes: tuple[str, ...]
     created_at: datetime
     revoked_at: datetime | None = None
 
@@ -35,7 +35,7 @@ class User:
 
     name: str
     password_hash: str
-    scopes: frozenset[str]
+    scopes: tuple[str, ...]
     created_at: datetime
     disabled: bool = False
 
@@ -51,12 +51,12 @@ class Accounts:
         prefix, secret = secrets.token_hex(4), secrets.token_hex(32)
         body = f"mercat_{prefix}_{secret}"
         key = f"{body}_{crc32(body.encode()):08x}"
-        entry = ApiKey(prefix, name, frozenset(scopes), self._clock())
+        entry = ApiKey(prefix, name, tuple(sorted(set(scopes))), self._clock())
         row = {
             "prefix": prefix,
             "sha256": _hash(key),
             "name": name,
-            "scopes": sorted(entry.scopes),
+            "scopes": list(entry.scopes),
             "created_at": entry.created_at,
         }
         with self._writing() as connection:
@@ -75,7 +75,7 @@ class Accounts:
             row = connection.execute(asked.where(of.c.prefix == parts[1])).one_or_none()
         if row is None or row.revoked_at is not None or not hmac.compare_digest(row.sha256, _hash(key)):
             return None
-        return ApiKey(row.prefix, row.name, frozenset(row.scopes), row.created_at)
+        return ApiKey(row.prefix, row.name, tuple(row.scopes), row.created_at)
 
     def revoke_key(self, prefix: str) -> None:
         """End a key. Raises AccessError when there is none."""
@@ -91,7 +91,7 @@ class Accounts:
         asked = select(of.c.prefix, of.c.name, of.c.scopes, of.c.created_at, of.c.revoked_at)
         with self._reading() as connection:
             rows = connection.execute(asked.order_by(of.c.created_at, of.c.prefix)).all()
-        return [ApiKey(row[0], row[1], frozenset(row[2]), row[3], row[4]) for row in rows]
+        return [ApiKey(row[0], row[1], tuple(row[2]), row[3], row[4]) for row in rows]
 
     def set_user(self, name: str, password_hash: str, scopes: Iterable[str], *, disabled: bool = False) -> User:
         """Add a person or replace password and scopes. `password_hash` is an Argon2 string, "$argon2id$…"."""
@@ -102,9 +102,9 @@ class Accounts:
         of = table("accounts")
         with self._writing() as connection:
             old = connection.execute(select(of.c.created_at).where(of.c.name == name)).scalar_one_or_none()
-            user = User(name, password_hash, frozenset(scopes), old or self._clock(), disabled)
+            user = User(name, password_hash, tuple(sorted(set(scopes))), old or self._clock(), disabled)
             connection.execute(delete(of).where(of.c.name == name))
-            row = {"name": name, "password_hash": password_hash, "scopes": sorted(user.scopes)}
+            row = {"name": name, "password_hash": password_hash, "scopes": list(user.scopes)}
             connection.execute(insert(of).values(**row, created_at=user.created_at, disabled=disabled))
         return user
 
@@ -118,7 +118,7 @@ class Accounts:
         asked = select(of.c.name, of.c.password_hash, of.c.scopes, of.c.created_at, of.c.disabled).order_by(of.c.name)
         with self._reading() as connection:
             rows = connection.execute(asked).all()
-        return [User(row[0], row[1], frozenset(row[2]), row[3], row[4]) for row in rows]
+        return [User(row[0], row[1], tuple(row[2]), row[3], row[4]) for row in rows]
 
     def remove_user(self, name: str) -> bool:
         """Remove a person. Return whether there was one."""

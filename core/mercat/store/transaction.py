@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from hashlib import sha256
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -113,6 +114,16 @@ class Transaction:
             subject=subject or str(payload.get("subject", "")),
             now=self._now(),
         )
+
+    def erased_among(self, subjects: Iterable[str]) -> set[str]:
+        """Return those of these people who were erased once."""
+        asked = {sha256(subject.encode(errors="replace")).hexdigest(): subject for subject in subjects if subject}
+        of = table("erasures")
+        found: set[str] = set()
+        for chunk in chunks(asked):
+            rows = self.connection.execute(select(of.c.subject_sha256).where(of.c.subject_sha256.in_(chunk)))
+            found.update(asked[each] for each in rows.scalars())
+        return found
 
     def sequence(self) -> int:
         """Return the number of the last change in the store."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Calibration = Literal["temperature", "isotonic", "none"]
 SCHEMA = 1
+_ISOTONIC_ROWS = 50  # on BANKING77, 13 rows per label cost 2.6 points of accuracy
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +117,9 @@ class LinearHead:
         head = replace(self, temperature=1.0, tables=None)
         if (targets >= 0).any():
             head = head._with(method, vectors[targets >= 0], targets[targets >= 0])
+        if method == "isotonic" and (targets >= 0).sum() < _ISOTONIC_ROWS * len(self.labels):
+            thin = f"Isotonic tables from fewer than {_ISOTONIC_ROWS} validation rows per label: temperature is safer"
+            head = replace(head, notes=(*head.notes, thin))
         if max_error is None:
             return replace(head, threshold=0.0)
         scores = head.scores(vectors)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -77,8 +76,10 @@ def _jieba(run: str) -> list[str]:
 
 @cache
 def _cutter() -> Any:
-    """Load jieba once, silently: it logs its dictionary's path on the first cut."""
+    """Load jieba once, from its dictionary: by itself it reads a marshalled cache from the shared temporary folder."""
     import jieba
 
-    jieba.setLogLevel(logging.WARNING)
-    return jieba.Tokenizer()
+    cutter = jieba.Tokenizer()
+    cutter.FREQ, cutter.total = cutter.gen_pfdict(cutter.get_dict_file())
+    cutter.initialized = True
+    return cutter

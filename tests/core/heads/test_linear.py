@@ -135,6 +135,12 @@ def test_a_label_seen_once_is_dropped_and_named():
     assert head.notes == ("Labels seen once were dropped: lonely",)
 
 
+def test_thin_isotonic_tables_are_noted():
+    (note,) = LinearHead.fit(*blobs(), fingerprint="f", validation=blobs(rows=60, seed=1), calibration="isotonic").notes
+    assert note.startswith("Isotonic tables from fewer than 50 validation rows per label")
+    assert fitted(calibration="isotonic").notes == ()
+
+
 def test_balanced_weights_find_more_of_a_rare_label():
     vectors, names = blobs(rows=2000, labels=2)
     keep = [i for i, name in enumerate(names) if name == "label-0" or i % 25 == 0]

@@ -84,10 +84,21 @@ class Workspace:
                     raise ConfigError(f"[{kind}.{name}] needs itself", circle, "another section for one of them")
                 self._building.append(key)
                 try:
-                    self._built[key] = self._build(self.config.section(kind, name))
+                    self._built[key] = self.build(self.config.section(kind, name))
                 finally:
                     self._building.pop()
             return self._built[key]
+
+    def build(self, section: Section) -> Any:
+        """Build a new part from a section; `get` is what shares it."""
+        factory = self.part(section).load()
+        given = _Given(self, section)
+        built = bind(factory, section, registry=self.registry, build=self.get, given=given, folder=self.config.folder)
+        if section.kind != "encoders":
+            return built
+        from mercat.encoders.cache import Cached
+
+        return built if isinstance(built, Cached) else Cached(built)
 
     def part(self, section: Section) -> Part:
         """Return the registered part that a section uses."""
@@ -146,16 +157,6 @@ class Workspace:
             if self._store is not None:
                 self._store.close()
                 self._store = None
-
-    def _build(self, section: Section) -> Any:
-        factory = self.part(section).load()
-        given = _Given(self, section)
-        built = bind(factory, section, registry=self.registry, build=self.get, given=given, folder=self.config.folder)
-        if section.kind == "encoders":
-            from mercat.encoders.cache import Cached
-
-            return built if isinstance(built, Cached) else Cached(built)
-        return built
 
     def _reviewed(self, name: str, service: Any, request: Request, answer: Answer) -> Answer:
         section = self.config.section("services", name)

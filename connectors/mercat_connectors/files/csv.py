@@ -24,7 +24,7 @@ class Csv(FileSource):
 
     def __init__(
         self,
-        path: str,
+        path: Path,
         *,
         to: To = "documents",
         columns: Mapping[str, str] | None = None,
@@ -38,7 +38,7 @@ class Csv(FileSource):
         super().__init__(
             path, to=to, columns=columns, defaults=defaults, where=where, encoding=encoding, batch_rows=batch_rows
         )
-        is_tsv = Path(path.removesuffix(".gz")).suffix == ".tsv"
+        is_tsv = Path(str(path).removesuffix(".gz")).suffix == ".tsv"
         self._delimiter = delimiter or ("\t" if is_tsv else ",")
         if len(self._delimiter) != 1 or len(quote) > 1:
             raise ConfigError(

@@ -35,7 +35,7 @@ class FileSource(ABC):
 
     def __init__(
         self,
-        path: str,
+        path: Path,
         *,
         to: To = "documents",
         columns: Mapping[str, str] | None = None,
@@ -46,7 +46,7 @@ class FileSource(ABC):
     ) -> None:
         if batch_rows < 1:
             raise DataError(f"batch_rows = {batch_rows}", "A batch has at least one row", "batch_rows = 1000")
-        self.path, self.encoding, self.batch_rows = path, encoding, batch_rows
+        self.path, self.encoding, self.batch_rows = str(path), encoding, batch_rows
         self._filtered = bool(where)
         self._maker = RowMaker(
             to, columns=columns or {}, defaults=defaults or {}, where=where or {}, label=f"The source of '{path}'"

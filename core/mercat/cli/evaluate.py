@@ -20,7 +20,7 @@ def evaluate(
 ) -> None:
     """Score the current artifact of each recipe on its test part, with 95 % bootstrap intervals."""
     from mercat.cli.reports import show_evaluation
-    from mercat.workspace import evaluate_recipe
+    from mercat.jobs import evaluate_recipe
 
     with opened(config, set_) as workspace:
         names = recipe or list(workspace.config.sections("recipes"))

@@ -21,7 +21,7 @@ def build(
 ) -> None:
     """Bring indexes up to date with the store; only rows that changed are encoded."""
     from mercat.cli.reports import bars
-    from mercat.workspace import refresh_all
+    from mercat.jobs import refresh_all
 
     with opened(config, set_) as workspace, bars(quiet=json) as progress:
         done = refresh_all(workspace, names=retriever, anew=anew, progress=progress)
@@ -52,7 +52,7 @@ def move(
 ) -> None:
     """Copy the vectors of one index into another without encoding again. Running it twice changes nothing."""
     from mercat.cli.reports import bars
-    from mercat.workspace import move_index
+    from mercat.jobs import move_index
 
     with opened(config, set_) as workspace, bars() as progress:
         rows = move_index(workspace, retriever, to, progress=progress)

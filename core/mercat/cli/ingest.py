@@ -14,7 +14,7 @@ app = command_app()
 @app.command()
 def ingest(
     source: Annotated[list[str] | None, typer.Argument(help="Sections of [sources]; all of them by default.")] = None,
-    follow: Annotated[
+    follow_: Annotated[
         bool, typer.Option("--follow", help="Go on as a service, each source every `every_s` seconds.")
     ] = False,
     index: Annotated[bool, typer.Option(help="Bring the search indexes up to date afterwards.")] = True,
@@ -22,17 +22,18 @@ def ingest(
     set_: SetOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Pull new rows, redact and store them. Every row ends as stored, duplicate, rejected or dropped, and is counted."""
-    from mercat.cli.reports import bars, show_accounts
-    from mercat.workspace import follow_sources, ingest_source, refresh_all
+    """Pull new rows, redact and store them. Each ends as stored, duplicate, rejected or dropped, and is counted."""
+    from mercat.cli.reports import bars, show_accounts, show_round, stopped_by_signal
+    from mercat.jobs import follow, ingest_source, refresh_all, run_tasks
 
     with opened(config, set_) as workspace:
         names = source or list(workspace.config.sections("sources"))
-        if follow:
-            follow_sources(workspace, names)
+        if follow_:
+            follow(workspace, sources=names, tell=show_round).run(stopped_by_signal())
             return
         with bars(quiet=json) as progress:
             accounts = {name: ingest_source(workspace, name, progress=progress) for name in names}
+            run_tasks(workspace, progress=progress)
             if index:
                 refresh_all(workspace, progress=progress)
     if json:

@@ -11,7 +11,7 @@ import typer
 from mercat.cli.common import JsonOption, command_app, say, to_json
 
 app = command_app()
-HEADER = """# mercat: every section is [kind.name]; `use` names a part (mercat plugins), every other key is one of its parameters.
+HEADER = """# mercat: every section is [kind.name]; `use` names a part, every other key is one of its parameters.
 # Secrets are {{ env = "NAME" }}. `mercat config` shows each value and where it came from.
 
 [mercat]
@@ -73,7 +73,9 @@ def _example(name: str) -> str:
 
 
 def _unseen(text: str, seen: set[str]) -> list[str]:
-    kept, block, header = [], [], ""
+    kept: list[str] = []
+    block: list[str] = []
+    header = ""
     for line in [*text.splitlines(), "[end]"]:
         if line.startswith("[") and header not in seen:
             seen.add(header)

@@ -63,7 +63,7 @@ def person(
 ) -> None:
     """Let a person sign in to the pages, or change the password."""
     from mercat.errors import AccessError
-    from mercat.serve.passwords import hash_password
+    from mercat.web.passwords import hash_password
 
     if len(password) < 12:
         raise AccessError("A password has at least 12 characters", f"This one has {len(password)}", "a longer one")

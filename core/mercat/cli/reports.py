@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -10,6 +12,7 @@ from mercat.cli.common import emit, say
 
 if TYPE_CHECKING:
     from mercat.artifacts import Artifact
+    from mercat.flow import Round
     from mercat.training.base import Evaluation, Progress
 
 
@@ -57,6 +60,28 @@ def show_accounts(accounts: Mapping[str, Any]) -> None:
             }
         )
     emit(rows, as_json=False, title="Ingested")
+
+
+def show_round(round_: Round) -> None:
+    """Print what one round of following did, if it did anything."""
+    for account in round_.accounts:
+        if account.sent:
+            say(str(account))
+    for task in round_.tasks:
+        if task.done:
+            say(f"{task.name}: {task.done} changes")
+    if round_.delivered.arrived or round_.delivered.dead:
+        say(f"delivered {round_.delivered.arrived}, dead {round_.delivered.dead}")
+    for what, why in round_.problems:
+        say(f"[red]{what}[/red]: {why}")
+
+
+def stopped_by_signal() -> threading.Event:
+    """Return an event that an interrupt or a termination sets, so that the work at hand is finished first."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
 
 
 def _markdown(text: str) -> None:

@@ -18,7 +18,7 @@ def restore(
     folder: Annotated[Path, typer.Argument(help="Where the configuration and the workspace go; must be empty.")],
 ) -> None:
     """Check a backup and restore it. Search indexes are rebuilt on first use."""
-    from mercat.workspace import bring_back
+    from mercat.jobs import bring_back
 
     config = bring_back(backup, folder)
     say(f"Restored to [bold]{folder}[/bold]. Serve it with: mercat serve --config {config}")

@@ -21,7 +21,8 @@ def serve(
     config: ConfigOption = DEFAULT_CONFIG,
     set_: SetOption = None,
 ) -> None:
-    """Serve. /healthz answers before any model is loaded, /readyz when all services are warm; /docs shows the interface."""
+    """Serve. /healthz answers before any model is loaded, /readyz when all services are warm."""
     from mercat.serve.run import run
+    from mercat.workspace import Workspace
 
-    run(config, overrides=set_ or (), host=host, port=port, deliver=deliver)
+    run(lambda: Workspace.open(config, overrides=set_ or ()), host=host, port=port)

@@ -25,7 +25,7 @@ def train(
 ) -> None:
     """Train and keep the artifact with its report. A run that was killed goes on where it stood."""
     from mercat.cli.reports import bars, show_report
-    from mercat.workspace import train_recipe
+    from mercat.jobs import train_recipe
 
     with opened(config, set_) as workspace:
         names = name or list(workspace.config.sections("recipes"))

@@ -1,0 +1,222 @@
+"""What one does with a workspace: take in, index, train, evaluate, follow, back up. Commands are thin over these."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mercat.artifacts import Artifact
+from mercat.config import Section
+from mercat.errors import ArtifactError, ConfigError
+from mercat.flow import Account, Feed, Follow, Round, TaskRun, Transform, ingest, run_task
+from mercat.indexes.base import IndexFactory
+from mercat.indexes.move import Moved
+from mercat.retrieval.base import Refreshed, Retriever
+from mercat.store import Store
+from mercat.training.base import Evaluation, Progress, Recipe
+from mercat.training.progress import silent
+from mercat.training.train import evaluate, train
+from mercat.workspace import Workspace
+
+log = logging.getLogger(__name__)
+CONFIG, STORE, ARTIFACTS = "mercat.toml", "store", "artifacts"
+
+
+def ingest_source(workspace: Workspace, name: str, *, progress: Progress = silent, restart: bool = False) -> Account:
+    """Pull what a source has; every row is redacted (unless its section says otherwise), stored and counted."""
+    feed = feed_of(workspace, name)
+    return ingest(
+        feed.source,
+        workspace.store,
+        name=name,
+        collection=feed.collection,
+        transforms=feed.transforms,
+        progress=progress,
+        restart=restart,
+    )
+
+
+def feed_of(workspace: Workspace, name: str) -> Feed:
+    """Return a source with the keys of its section that are for flow: `collection`, `transforms`, `every_s`."""
+    section = workspace.config.section("sources", name)
+    collection = str(section.flow.get("collection", name))
+    names = section.flow.get("transforms", ["redact"])
+    every_s = float(section.flow.get("every_s", 300.0))
+    transforms = [_transform(workspace, str(each)) for each in names]
+    return Feed(name, workspace.get("sources", name), collection, every_s, transforms)
+
+
+def run_tasks(workspace: Workspace, *, progress: Progress = silent) -> list[TaskRun]:
+    """Bring every task of the config up to date with the store."""
+    names = workspace.config.sections("tasks")
+    return [run_task(workspace.get("tasks", name), workspace.store, progress=progress) for name in names]
+
+
+def refresh_all(
+    workspace: Workspace, *, names: Sequence[str] | None = None, anew: bool = False, progress: Progress = silent
+) -> dict[str, Refreshed]:
+    """Bring search indexes up to date with the store; `anew` encodes every row again."""
+    done = {}
+    for name in names or workspace.config.sections("retrievers"):
+        retriever: Retriever = workspace.get("retrievers", name)
+        act = retriever.rebuild if anew else retriever.refresh
+        done[name] = act(progress=_rows_of(progress, f"index {name}"))
+    return done
+
+
+def move_index(workspace: Workspace, retriever: str, to: str, *, progress: Progress = silent) -> Moved:
+    """Copy the vectors behind a retriever into the index of another section, without encoding again."""
+    source: Any = workspace.get("retrievers", retriever)
+    if not hasattr(source, "move_to"):
+        raise ConfigError(f"The index of '{retriever}' cannot move", "It holds no vectors", "a dense retriever")
+    target: IndexFactory = workspace.get("indexes", to)
+    moved: Moved = source.move_to(target, progress=_rows_of(progress, f"move {retriever}"))
+    return moved
+
+
+def train_recipe(
+    workspace: Workspace,
+    name: str,
+    *,
+    use: str | None = None,
+    seed: int | None = None,
+    promote: bool = True,
+    progress: Progress = silent,
+) -> Artifact:
+    """Run the recipe of section `[recipes.NAME]`, with another routine if `use` says so; goes on after a kill."""
+    section, recipe = _recipe(workspace, name, use)
+    return train(
+        recipe,
+        name=name,
+        store=workspace.store,
+        artifacts=workspace.artifacts,
+        scratch_root=workspace.folder / "training",
+        recipe_name=section.use,
+        provider=workspace.part(section).provider.name,
+        config=dict(section.parameters),
+        seed=seed,
+        progress=progress,
+        promote=promote,
+    )
+
+
+def evaluate_recipe(workspace: Workspace, name: str, *, progress: Progress = silent) -> Evaluation:
+    """Score the current artifact of a recipe on its test part, with the routine that made it."""
+    artifact = workspace.artifacts.open(name)
+    _, recipe = _recipe(workspace, name, artifact.recipe)
+    scratch = workspace.folder / "training"
+    return evaluate(recipe, artifact=artifact, store=workspace.store, scratch_root=scratch, progress=progress)
+
+
+def follow(
+    workspace: Workspace,
+    *,
+    sources: Sequence[str] | None = None,
+    tell: Callable[[Round], None] = lambda round_: None,
+    every_round: Callable[[], None] = lambda: None,
+) -> Follow:
+    """Return the loop of a running workspace: sources when due, tasks, indexes, deliveries. Call its `run`."""
+
+    def told(round_: Round) -> None:
+        tell(round_)
+        every_round()
+
+    retrievers = {name: workspace.get("retrievers", name).refresh for name in workspace.config.sections("retrievers")}
+    return Follow(
+        workspace.store,
+        feeds=[feed_of(workspace, name) for name in sources if name] if sources is not None else _feeds(workspace),
+        tasks=[workspace.get("tasks", name) for name in workspace.config.sections("tasks")],
+        sinks=sinks_of(workspace),
+        refresh=retrievers,
+        clock=workspace.clock,
+        tell=told,
+    )
+
+
+def sinks_of(workspace: Workspace) -> dict[str, Any]:
+    """Return the sinks of the config by name."""
+    return {name: workspace.get("sinks", name) for name in workspace.config.sections("sinks")}
+
+
+def back_up(workspace: Workspace, folder: Path, config: Path) -> Path:
+    """Copy store, artifacts and configuration into a new folder, consistently while others serve and write.
+
+    Artifacts are copied first: the store never names one that the backup lacks. Indexes are left out.
+    """
+    if folder.exists():
+        raise ConfigError(f"No backup was written to {folder}", "It exists already", "a new folder")
+    making = folder.with_name(f".{folder.name}.making")
+    shutil.rmtree(making, ignore_errors=True)
+    making.mkdir(parents=True)
+    try:
+        shutil.copy2(config, making / CONFIG)
+        (making / "about.json").write_text(json.dumps({"workspace": str(workspace.config.get("mercat.folder", ""))}))
+        if workspace.artifacts.root.is_dir():
+            ignore = shutil.ignore_patterns(".*")
+            shutil.copytree(workspace.artifacts.root, making / ARTIFACTS, ignore=ignore)
+        workspace.store.backup(making / STORE)
+        making.rename(folder)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+    return folder
+
+
+def bring_back(backup: Path, folder: Path) -> Path:
+    """Restore a backup into an empty folder and return the path of its configuration. Everything is checked first."""
+    if not (backup / CONFIG).is_file() or not (backup / STORE).is_dir():
+        raise ArtifactError(f"{backup} cannot be restored", "It is not a backup", "the folder of `mercat backup`")
+    if folder.exists() and any(folder.iterdir()):
+        raise ConfigError(f"Nothing was restored to {folder}", "It is not empty", "a new folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / CONFIG
+    shutil.copy2(backup / CONFIG, config)
+    with Workspace.open(config) as workspace:
+        workspace.folder.mkdir(parents=True, exist_ok=True)
+        if (backup / ARTIFACTS).is_dir():
+            shutil.copytree(backup / ARTIFACTS, workspace.artifacts.root)
+        for name in workspace.artifacts.names():
+            workspace.artifacts.open(name)
+        Store.restore(backup / STORE, workspace.config.store_url, tables=workspace.registry.tables.sets)
+    return config
+
+
+def run_until(loop: Follow, stop: threading.Event) -> None:
+    """Run the loop in this thread until `stop` is set; a problem of one part is logged and told, never the end."""
+    loop.run(stop)
+
+
+def _feeds(workspace: Workspace) -> list[Feed]:
+    return [feed_of(workspace, name) for name in workspace.config.sections("sources")]
+
+
+def _transform(workspace: Workspace, name: str) -> Transform:
+    """A transform is named by its section, or directly by its part when it needs no parameters."""
+    if name in workspace.config.sections("transforms"):
+        transform: Transform = workspace.get("transforms", name)
+        return transform
+    built: Transform = workspace.registry.transforms.get(name).load()()
+    return built
+
+
+def _recipe(workspace: Workspace, name: str, use: str | None) -> tuple[Section, Recipe]:
+    section = workspace.config.section("recipes", name)
+    if use is None or use == section.use:
+        recipe: Recipe = workspace.get("recipes", name)
+        return section, recipe
+    other = Section(section.kind, section.name, use, _shared(section.parameters), section.flow)
+    return other, workspace.build(other)
+
+
+def _shared(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Another routine takes what all have in common; what was tuned for one does not fit the other."""
+    common = ("encoder", "collection", "validation_share", "test_share", "split", "calibration", "target_error", "role")
+    return {key: value for key, value in parameters.items() if key in common}
+
+
+def _rows_of(progress: Progress, stage: str) -> Callable[[int, int], None]:
+    return lambda done, total: progress(stage, done, total)

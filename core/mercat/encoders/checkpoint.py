@@ -163,7 +163,7 @@ def _prefixes(folder: Path, name: str) -> tuple[str, str]:
     prompts = _json(folder / "config_sentence_transformers.json").get("prompts") or {}
     query = prompts.get("query", "")
     document = prompts.get("document") or prompts.get("passage") or ""
-    if not (query or document) and any(_E5.search(text.lower()) for text in (name, folder.name)):
+    if not (query or document) and any(_E5.search(text.lower()) for text in (Path(name).name, folder.name)):
         return "query: ", "passage: "
     return str(query), str(document)
 

@@ -19,6 +19,7 @@ from mercat.encoders.base import EncoderInfo, Role, Vectors
 from mercat.encoders.batching import Ids, plan
 from mercat.encoders.checkpoint import POOLINGS, Checkpoint, read_checkpoint
 from mercat.encoders.resolve import resolve
+from mercat.encoders.texts import readable
 from mercat.errors import ConfigError, missing_extra
 
 Backend = Literal["auto", "packed", "torch"]
@@ -194,7 +195,7 @@ class Transformer:
 
     def _tokenise(self, texts: Sequence[str], role: Role, loaded: _Loaded) -> list[Ids]:
         prefix, most = self.prefix(role), self.max_tokens * _CHARACTERS_PER_TOKEN
-        cut = [prefix + text.strip()[:most] for text in texts]
+        cut = [prefix + readable(text, most) for text in texts]
         if self.checkpoint.lower_case:
             cut = [text.lower() for text in cut]
         return [encoding.ids for encoding in loaded.tokenizer.encode_batch_fast(cut)]

@@ -15,6 +15,7 @@ from mercat.compute.threads import cores
 from mercat.encoders.base import EncoderInfo, Role, Vectors
 from mercat.encoders.checkpoint import sha256
 from mercat.encoders.resolve import UNIVERSAL, packaged_folder
+from mercat.encoders.texts import readable
 from mercat.errors import missing_extra
 
 _DIMENSIONS = 512
@@ -59,7 +60,7 @@ class Universal:
             return np.empty((0, _DIMENSIONS), dtype=np.float32)
         model = self._load()
         with self._lock:  # the package caches inside its tokenizer and limits threads for the process
-            found = np.asarray(model.encode([text[:_LONGEST] for text in texts]), dtype=np.float32)
+            found = np.asarray(model.encode([readable(text, _LONGEST) for text in texts]), dtype=np.float32)
         unit: Vectors = found / np.linalg.norm(found, axis=1, keepdims=True)
         return unit
 

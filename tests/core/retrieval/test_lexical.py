@@ -1,0 +1,129 @@
+"""BM25: the right numbers, two languages, kept up with the store and on the disk."""
+
+import json
+
+import numpy as np
+import pytest
+
+from mercat.errors import ArtifactError
+from mercat.retrieval import keyword_table
+from mercat.retrieval.bm25 import Weights
+from mercat.retrieval.lexical import Bm25
+from mercat.values import Document
+
+
+def numbers(*texts):
+    return [np.array(text, dtype=np.int32) for text in texts]
+
+
+@pytest.mark.parametrize(("k1", "b"), [(1.5, 0.75), (0.9, 0.4), (1.2, 0.0)])
+def test_the_weights_are_those_of_bm25s(k1, b):
+    bm25s = pytest.importorskip("bm25s", reason="bm25s is not installed")
+    draw = np.random.default_rng(3)
+    texts = [draw.integers(0, 40, size=draw.integers(1, 30)).tolist() for _ in range(60)]
+    theirs = bm25s.BM25(k1=k1, b=b, method="lucene")
+    theirs.index([[str(token) for token in text] for text in texts], show_progress=False)
+    ours = Weights(numbers(*texts), k1=k1, b=b)
+    for query in ([3], [1, 2, 3], [5, 5, 9], list(range(40))):
+        np.testing.assert_allclose(ours.scores(query), theirs.get_scores([str(t) for t in query]), rtol=1e-5)
+
+
+def test_by_hand():
+    """Two texts of 2 and 4 words; word 0 is in one of them, twice: rarity ln(1 + 1.5/1.5), length factor 1 + b/3."""
+    weights = Weights(numbers([1, 2], [0, 0, 1, 3]), k1=1.0, b=0.75)
+    np.testing.assert_allclose(weights.scores([0]), [0.0, np.log(2) * 2 / (2 + 1.25)], rtol=1e-6)
+
+
+def test_no_texts_and_unknown_words():
+    assert Weights([], k1=1.5, b=0.75).scores([1]).shape == (0,)
+    assert Weights(numbers([0]), k1=1.5, b=0.75).scores([7]).tolist() == [0.0]
+
+
+@pytest.fixture
+def made(store, tmp_path):
+    store.upsert(
+        [
+            Document("fees", "Fees for cards are listed here", metadata={"topic": "money"}),
+            Document("lost", "What to do when a card was lost or stolen", metadata={"topic": "cards"}),
+            Document("挂失", "银行卡丢失后如何挂失", metadata={"topic": "cards"}),
+            Document("blank", "...", metadata={"topic": "cards"}),
+        ],
+        collection="help",
+    )
+
+    def make(**options):
+        given = {"collection": "help", "workspace_folder": tmp_path / "w", "section_name": "help", **options}
+        return Bm25(store, **given)
+
+    return make
+
+
+def test_words_decide_and_rows_without_one_are_no_hits(made):
+    retriever = made()
+    retriever.refresh()
+    assert [hit.id for hit in retriever.search("a stolen card")] == ["lost", "fees"]
+    assert [hit.id for hit in retriever.search("挂失")] == ["挂失"]
+    assert retriever.search("submarine") == []
+    assert retriever.search("card", filters={"topic": "money"})[0].id == "fees"
+
+
+def test_a_start_reads_the_table_and_cuts_no_text(made, monkeypatch):
+    made().refresh()
+    cut = []
+    real = keyword_table.keywords
+    monkeypatch.setattr(keyword_table, "keywords", lambda text: cut.append(text) or real(text))
+    again = made()
+    assert again.search("stolen")[0].id == "lost"
+    assert cut == ["stolen"]
+
+
+def test_a_change_cuts_only_the_changed_text(made, store, monkeypatch):
+    retriever = made()
+    retriever.refresh()
+    cut = []
+    real = keyword_table.keywords
+    monkeypatch.setattr(keyword_table, "keywords", lambda text: cut.append(text) or real(text))
+    store.upsert([Document("fees", "Nothing to pay any more")], collection="help")
+    assert (retriever.refresh().upserted, cut) == (1, ["Nothing to pay any more"])
+    assert [hit.id for hit in retriever.search("card")] == ["lost"]
+    assert retriever.search("pay")[0].id == "fees"
+    assert [hit.id for hit in made().search("pay")] == ["fees"]
+
+
+def test_the_rarity_of_words_follows_the_collection(made, store):
+    """A word that one more row has is worth less in all of them."""
+    retriever = made()
+    retriever.refresh()
+    before = retriever.search("stolen")[0].score
+    store.upsert([Document("more", "Stolen goods and what they cost in the end")], collection="help")
+    retriever.refresh()
+    assert {hit.id: hit.score for hit in retriever.search("stolen")}["lost"] < before
+
+
+def test_texts_cut_another_way_are_cut_again(made, monkeypatch):
+    made().refresh()
+    monkeypatch.setattr(keyword_table, "segmenter", lambda: "other")
+    again = made()
+    assert again.infos()[0].rows == 0
+    assert again.refresh().upserted == 3
+
+
+def test_a_broken_table_is_refused(made, tmp_path):
+    made().refresh()
+    (path,) = (tmp_path / "w").glob("retrievers/help/bm25/0*/vocabulary.json")
+    path.write_text(json.dumps(["x"]))
+    with pytest.raises(ArtifactError, match="vocabulary"):
+        made().search("card")
+
+
+def test_a_large_collection_is_not_cut_on_the_way(made):
+    with pytest.raises(ArtifactError, match="4 rows were not taken in yet"):
+        made(small_changes=3).search("card")
+
+
+def test_it_says_what_is_behind_it(made):
+    retriever = made()
+    retriever.refresh()
+    (info,) = retriever.infos()
+    assert (info.backend, info.kind, info.rows, info.note) == ("bm25", "lucene", 3, "")
+    assert made(workspace_folder=None).infos()[0].note == "in memory only"

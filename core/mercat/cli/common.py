@@ -19,6 +19,8 @@ ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="The configur
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="Override a value: encoders.default.device=cpu")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 DEFAULT_CONFIG = Path("mercat.toml")
+MOST_COLUMNS = 7
+"""Rows with more are shown one below the other."""
 
 
 def command_app(**options: Any) -> typer.Typer:
@@ -47,14 +49,28 @@ def emit(
     from rich.table import Table
 
     listed = [rows] if isinstance(rows, Mapping) else list(rows)
-    table = Table(title=title or None, box=SIMPLE_HEAD, title_justify="left")
     plain = [plain_data(row) for row in listed]
     names = list(columns) or (list(plain[0]) if plain else [])
+    if len(names) > MOST_COLUMNS:
+        _emit_cards(plain, names, title)
+        return
+    table = Table(title=title or None, box=SIMPLE_HEAD, title_justify="left")
     for name in names:
         table.add_column(name.replace("_", " "), overflow="fold")
     for row in plain:
         table.add_row(*(_cell(row.get(name)) for name in names))
     Console().print(table if plain else f"{title or 'Nothing'}: none")
+
+
+def _emit_cards(rows: Sequence[Mapping[str, Any]], names: Sequence[str], title: str) -> None:
+    """Print rows with many columns one below the other."""
+    for row in rows:
+        say(f"\n[bold]{title}[/bold] {row.get(names[0], '')}")
+        for name in names[1:]:
+            if cell := _cell(row.get(name)):
+                say(f"  {name.replace('_', ' '):<14} {cell}")
+    if not rows:
+        say(f"{title}: none")
 
 
 def to_json(value: Any) -> str:

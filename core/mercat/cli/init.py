@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -49,10 +50,15 @@ def init(
     say(f"Next: mercat doctor --config {path}")
 
 
-def starting_config(plugins: list[str]) -> str:
-    """Return a first mercat.toml with the example sections of the named plugins; sections named twice stand once."""
+def starting_config(plugins: list[str], *, first: Sequence[Path] = ()) -> str:
+    """Return a first mercat.toml with the example sections of the named plugins.
+
+    A section that stands twice is taken once, from where it stands first; the files in `first` stand before all.
+    """
     seen: set[str] = set()
     parts = [HEADER.format(plugins=", ".join(f'"{name}"' for name in plugins))]
+    for path in first:
+        parts += _unseen(path.read_text(encoding="utf-8"), seen)
     for name in plugins:
         parts += _unseen(_example(name), seen)
     return "\n".join(parts)

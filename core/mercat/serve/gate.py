@@ -87,7 +87,7 @@ class StoreGate:
         key = self._store().accounts.find_key(token) if self._store else None
         if key is None:
             raise NotSignedIn("The API key", "It is not known, or revoked", "mercat keys list")
-        return Caller(f"{key.name} ({key.prefix})", key.scopes, "key")
+        return Caller(f"{key.name} ({key.prefix})", frozenset(key.scopes), "key")
 
     def _session(self, cookie: str) -> Caller:
         try:
@@ -97,7 +97,7 @@ class StoreGate:
         user = self._user(str(content["n"]))
         if user is None or user.disabled or not hmac.compare_digest(_fingerprint(user), str(content["f"])):
             raise _ended()
-        return Caller(user.name, user.scopes, "account", session=str(content["s"]))
+        return Caller(user.name, frozenset(user.scopes), "account", session=str(content["s"]))
 
     def _user(self, name: str) -> User | None:
         return self._store().accounts.user(name) if self._store else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,10 @@ from mercat.serve.metrics import Metrics
 from mercat.serve.readiness import Readiness, warm
 from mercat.serve.settings import Settings
 from mercat.serve.signing import signing_key
+from mercat.web.passwords import hash_password
 
 if TYPE_CHECKING:
+    from mercat.store import Store
     from mercat.workspace import Workspace
 
 
@@ -32,6 +35,7 @@ class Host:
         self.metrics, self.readiness = Metrics(), Readiness()
         self.services: list[Served] = []
         self.on_failure: Callable[[BaseException], None] = lambda error: None
+        self.on_first_account: Callable[[str, str], None] | None = None
         self._workspace: Workspace | None = None
         self._thread: threading.Thread | None = None
         self._stopping = False
@@ -47,7 +51,8 @@ class Host:
         """Open the workspace, build and warm its services and routers; return the routers by section."""
         workspace = self._workspace = self._open()
         self.settings = self._given or Settings.read(workspace.config.get("mercat.serve", {}))
-        _ = workspace.store  # a store that is behind the code stops the start
+        if self.on_first_account is not None:
+            _first_account(workspace.store, self.on_first_account)
         warm(workspace, done=self._done)
         names = workspace.config.sections("services")
         self.services = [served(workspace, name, settings=self.settings, metrics=self.metrics) for name in names]
@@ -119,3 +124,11 @@ class Host:
         self.readiness.state, self.readiness.failure = "failed", error
         self.log.error("not_ready", error=type(error).__name__, text=str(error))
         self.on_failure(error)
+
+
+def _first_account(store: Store, tell: Callable[[str, str], None]) -> None:
+    """Make an administrator with a random password where there is nobody yet, and tell it this once."""
+    if not store.accounts.users():
+        password = secrets.token_urlsafe(15)
+        store.accounts.set_user("admin", hash_password(password), ["admin"])
+        tell("admin", password)

@@ -38,7 +38,7 @@ def mount(app: FastAPI, name: str, router: Any) -> None:
 def nav_of(router: Router, section: str = "") -> list[NavEntry]:
     """Return the bar's entries of a router's pages."""
     return [
-        NavEntry(page.nav, (router.base + page.path.rstrip("/")) or "/", router.package, page.scope, section)
+        NavEntry(page.nav, (router.base + page.path.rstrip("/")) or "/", router.package, page.scope, section, page.note)
         for page in router.pages
         if page.nav
     ]

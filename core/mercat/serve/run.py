@@ -21,9 +21,11 @@ def run(
     port: int = 8350,
     settings: Settings | None = None,
     proxies: str = "127.0.0.1",
+    on_first_account: Callable[[str, str], None] | None = None,
 ) -> None:
     """Serve on one address. Raises what made the start fail, after the server has stopped.
 
+    Where nobody may sign in yet, `on_first_account` is told the name and password of a new administrator, once.
     `proxies` are the addresses whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
     """
     app = create_app(open_workspace, settings=settings)
@@ -43,6 +45,7 @@ def run(
         server.should_exit = True
 
     app.state.host.on_failure = stop
+    app.state.host.on_first_account = on_first_account
     server.run()
     if (failure := app.state.host.readiness.failure) is not None:
         raise failure

@@ -29,8 +29,9 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "[::1]"})
 class Page:
     """A page of a router.
 
-    `title` and `nav` are message keys (or plain texts); with `nav` the page has an entry in the bar, for callers that
-    hold `scope`. `path` is relative to where the router is mounted. `embed` lets the allowed sites frame it.
+    `title`, `nav` and `note` are message keys (or plain texts). With `nav` the page has an entry in the bar and a card with
+    its `note` on the first page, for callers that hold `scope`. `path` is relative to where the router is mounted.
+    `embed` lets the allowed sites frame it.
     """
 
     title: str
@@ -39,6 +40,7 @@ class Page:
     nav: str = ""
     scope: Scope = "ask"
     embed: bool = False
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class NavEntry:
     package: str
     scope: Scope
     section: str = ""
+    note: str = ""
 
 
 class Router(APIRouter):
@@ -158,6 +161,7 @@ def nav_for(request: Request, who: Caller, language: str) -> list[dict[str, Any]
             "label": translator(entry.package, language)(entry.label),
             "url": entry.url,
             "section": entry.section,
+            "note": translator(entry.package, language)(entry.note) if entry.note else "",
             "current": path == entry.url or path.startswith(entry.url.rstrip("/") + "/"),
         }
         for entry in entries

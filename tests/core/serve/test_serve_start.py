@@ -125,3 +125,27 @@ def test_an_unknown_service_stops_the_start(tmp_path: Path) -> None:
     data = {**serve_demo.DATA, "services": {"echo": {"use": "serve-demoo"}}}
     with pytest.raises(UnknownName):
         create_app(lambda: serve_demo.open_workspace(tmp_path, data), preload=True)
+
+
+def test_the_first_account_is_told_once(tmp_path: Path) -> None:
+    told: list[tuple[str, str]] = []
+    for _ in range(2):
+        app = create_app(lambda: serve_demo.open_workspace(tmp_path))
+        app.state.host.on_first_account = lambda name, password: told.append((name, password))
+        with TestClient(app, base_url="http://localhost") as client:
+            wait_for(client, "ready")
+            users = app.state.host.workspace.store.accounts.users()
+            assert [(user.name, tuple(user.scopes)) for user in users] == [("admin", ("admin",))]
+    assert len(told) == 1
+    assert len(told[0][1]) >= 20
+
+
+def test_run_stops_with_the_reason_when_loading_fails(tmp_path: Path) -> None:
+    code = (
+        "from mercat.errors import ConfigError\n"
+        "from mercat.serve.run import run\n"
+        "def broken():\n    raise ConfigError('No configuration', '', 'mercat init')\n"
+        "try:\n    run(broken, port=0)\nexcept ConfigError as error:\n    print('stopped:', error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "stopped: No configuration. Try: mercat init"

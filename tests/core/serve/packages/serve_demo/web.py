@@ -13,7 +13,7 @@ from serve_demo import Echo, Line
 def desk(service: Echo) -> Router:
     router = Router("serve_demo")
 
-    @router.page(Page("desk.title", "", "desk.html", nav="desk.nav"))
+    @router.page(Page("desk.title", "", "desk.html", nav="desk.nav", note="desk.lead"))
     def show() -> dict[str, Any]:
         return {"turns": [("visitor", "Where is my parcel? <b>now</b>"), ("bot", "It left our house this morning.")]}
 

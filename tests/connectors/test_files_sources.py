@@ -50,7 +50,7 @@ def tickets(tmp_path: Path) -> Path:
 
 def csv(path: Path, **options: Any) -> Csv:
     given: dict[str, Any] = {"columns": {"at": "created"}} | options
-    return Csv(str(path), **given)
+    return Csv(path, **given)
 
 
 class TestCsvKeepsTheContract(SourceContract):
@@ -75,7 +75,7 @@ class TestJsonlKeepsTheContract(SourceContract):
             (tmp_path / f"part{number}.jsonl").write_text("\n".join([*lines[:5], "{broken", "", *lines[5:]]))
 
     def make_source(self) -> Source:
-        return Jsonl(str(self.path / "*.jsonl"), batch_rows=4)
+        return Jsonl(self.path / "*.jsonl", batch_rows=4)
 
 
 def test_documents(tickets: Path) -> None:
@@ -109,7 +109,7 @@ def test_interactions_with_defaults(tmp_path: Path) -> None:
         "3\t11\tgood\t881250949\n4\t12\t1\t\n5\t13\tnan\t881250949\n6\t14\t2\t1772359200000\n"
     )
     columns = {"at": "ts", "weight": "rating"}
-    source = Csv(str(tmp_path / "r.tsv"), to="interactions", columns=columns, defaults={"kind": "rate"})
+    source = Csv(tmp_path / "r.tsv", to="interactions", columns=columns, defaults={"kind": "rate"})
     found, rejected, _ = read(source)
     at = datetime.fromtimestamp(881250949, tz=UTC)
     assert isinstance(found[0], Interaction)
@@ -126,7 +126,7 @@ def test_interactions_with_defaults(tmp_path: Path) -> None:
 
 def test_splits_and_labels_are_checked(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text,label,split\na,x,train\nb,x,dev\nc,,test\n")
-    found, rejected, _ = read(Csv(str(tmp_path / "a.csv"), to="examples"))
+    found, rejected, _ = read(Csv(tmp_path / "a.csv", to="examples"))
     assert [row.split for row in found] == ["train"]
     assert [reason for _, reason in rejected] == ["bad split", "no label"]
 
@@ -138,7 +138,7 @@ def test_encodings_and_gz(tmp_path: Path, encoding: str, packed: bool) -> None:
     path = tmp_path / ("a.csv.gz" if packed else "a.csv")
     raw = ("id,text\n" + data).encode(encoding)
     path.write_bytes(gzip.compress(raw) if packed else raw)
-    source = Csv(str(path), encoding=encoding, batch_rows=7)
+    source = Csv(path, encoding=encoding, batch_rows=7)
     batches = list(source.read(None))
     assert [row.text for row in rows(batches)] == [f"Größe {n}" for n in range(50)]
     assert rows(list(source.read(batches[2].cursor))) == rows(batches)[21:]
@@ -148,10 +148,10 @@ def test_encodings_and_gz(tmp_path: Path, encoding: str, packed: bool) -> None:
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path, encoding: str) -> None:
     (tmp_path / "a.csv").write_text("text\nhello\n", encoding=encoding)
-    found, _, _ = read(Csv(str(tmp_path / "a.csv"), encoding="utf-8" if encoding == "utf-8-sig" else encoding))
+    found, _, _ = read(Csv(tmp_path / "a.csv", encoding="utf-8" if encoding == "utf-8-sig" else encoding))
     assert found[0].text == "hello"
     (tmp_path / "a.jsonl").write_text('{"text": "hello"}\n', encoding="utf-8-sig")
-    assert read(Jsonl(str(tmp_path / "a.jsonl")))[0][0].text == "hello"
+    assert read(Jsonl(tmp_path / "a.jsonl"))[0][0].text == "hello"
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path, encoding
 def test_a_wrong_encoding_is_named(tmp_path: Path, text: str, actual: str, said: str) -> None:
     (tmp_path / "a.csv").write_bytes(("text\n" + text).encode(actual))
     with pytest.raises(DataError, match=f'read as {said}. It looks like {actual}. Try: encoding = "{actual}"'):
-        read(Csv(str(tmp_path / "a.csv"), encoding=said))
+        read(Csv(tmp_path / "a.csv", encoding=said))
 
 
 def test_likely_encoding_of_wide_text_without_mark() -> None:
@@ -185,7 +185,7 @@ def test_single_bad_rows_are_rejected_one_by_one(tmp_path: Path, kind: str) -> N
     encoded[9] = encoded[9].replace(b"Gr", b"\0")
     path = tmp_path / f"a.{kind}"
     path.write_bytes((b"text\n" if kind == "csv" else b"") + b"\n".join(encoded))
-    source: Source = Csv(str(path)) if kind == "csv" else Jsonl(str(path))
+    source: Source = Csv(path) if kind == "csv" else Jsonl(path)
     found, rejected, _ = read(source)
     assert len(found) == 18
     assert [(where, reason) for where, reason in rejected] == [
@@ -199,7 +199,7 @@ def test_huge_fields_are_rejected_in_bounded_memory(tmp_path: Path) -> None:
     with path.open("w") as file:
         file.write("id,text\n1,one\n2," + "x" * 10_000_000 + "\n3," + "y" * 200_000 + "\n4,four\n")
     tracemalloc.start()
-    found, rejected, _ = read(Csv(str(path)))
+    found, rejected, _ = read(Csv(path))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert [row.id for row in found] == ["1", "4"]
@@ -225,7 +225,7 @@ def test_bad_json_lines(tmp_path: Path, line: str, reason: str) -> None:
     (tmp_path / "a.jsonl").write_text(
         '{"text": "one"}\n' + line + '\n{"text": "two", "tags": ["x", {"y": 1}], "id": 7}'
     )
-    found, rejected, _ = read(Jsonl(str(tmp_path / "a.jsonl")))
+    found, rejected, _ = read(Jsonl(tmp_path / "a.jsonl"))
     assert [row.text for row in found] == ["one", "two"]
     assert (found[1].id, found[1].metadata) == ("7", {"tags": ["x", {"y": 1}]})
     assert rejected == [("a.jsonl:2", reason)]
@@ -241,7 +241,7 @@ def test_an_appended_file_goes_on(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_bytes(gzip.compress(b"") if name.endswith("gz") else b"")
     append(path, "text\none\ntwo\n")
-    source = Csv(str(path))
+    source = Csv(path)
     first, _, cursor = read(source)
     assert read(source, cursor) == ([], [], cursor)
     append(path, "three\nfour")
@@ -257,7 +257,7 @@ def test_a_last_row_that_was_half_written_is_read_again(tmp_path: Path) -> None:
     for encoding in ("utf-8", "utf-16-le"):
         path = tmp_path / "a.csv"
         path.write_bytes("id,text\n1,one\n2,tw".encode(encoding))
-        source = Csv(str(path), encoding=encoding)
+        source = Csv(path, encoding=encoding)
         found, _, cursor = read(source)
         assert [row.text for row in found] == ["one", "tw"]
         path.write_bytes("id,text\n1,one\n2,two\n3,three\n".encode(encoding))
@@ -268,7 +268,7 @@ def test_a_last_row_that_was_half_written_is_read_again(tmp_path: Path) -> None:
 def test_a_changed_file_starts_anew(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("text\none\ntwo\n")
-    source = Csv(str(path))
+    source = Csv(path)
     _, _, cursor = read(source)
     path.write_text("text\nONE\ntwo\nthree\n")
     assert [row.text for row in read(source, cursor)[0]] == ["ONE", "two", "three"]
@@ -280,7 +280,7 @@ def test_a_pattern_reads_new_and_grown_files(tmp_path: Path) -> None:
     for name in ("a/x.csv", "b/x.csv"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_text("text\nsame\n")
-    source = Csv(str(tmp_path / "**" / "*.csv"))
+    source = Csv(tmp_path / "**" / "*.csv")
     found, _, cursor = read(source)
     assert len({row.id for row in found}) == 2
     append(tmp_path / "a/x.csv", "grown\n")
@@ -295,10 +295,10 @@ def test_a_pattern_reads_new_and_grown_files(tmp_path: Path) -> None:
 def test_an_empty_file_is_an_error(tmp_path: Path, content: str) -> None:
     (tmp_path / "a.csv").write_text(content)
     with pytest.raises(DataError, match="It is empty"):
-        read(Csv(str(tmp_path / "a.csv")))
+        read(Csv(tmp_path / "a.csv"))
     (tmp_path / "a.jsonl").write_text("\n \n")
     with pytest.raises(DataError, match="It is empty"):
-        read(Jsonl(str(tmp_path / "a.jsonl")))
+        read(Jsonl(tmp_path / "a.jsonl"))
 
 
 @pytest.mark.parametrize(
@@ -306,31 +306,31 @@ def test_an_empty_file_is_an_error(tmp_path: Path, content: str) -> None:
 )
 def test_missing_files(tmp_path: Path, path: str, found: str) -> None:
     with pytest.raises(DataError, match=found):
-        read(Csv(str(tmp_path / path)))
+        read(Csv(tmp_path / path))
 
 
 def test_a_torn_gz_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"text\n" + b"hello world\n" * 1000)[:-20])
     with pytest.raises(DataError, match="cannot be read"):
-        read(Csv(str(tmp_path / "a.csv.gz")))
+        read(Csv(tmp_path / "a.csv.gz"))
     (tmp_path / "b.csv.gz").write_bytes(b"text\nplain\n")
     with pytest.raises(DataError, match="cannot be read"):
-        read(Csv(str(tmp_path / "b.csv.gz")))
+        read(Csv(tmp_path / "b.csv.gz"))
 
 
 def test_columns_that_are_not_there(tmp_path: Path, tickets: Path) -> None:
     with pytest.raises(DataError, match=r"no column 'body'. Its columns: id, text, category, created, channel"):
-        read(Csv(str(tickets), columns={"text": "body"}))
+        read(Csv(tickets, columns={"text": "body"}))
     with pytest.raises(DataError, match=r"no column 'categori'. Did you mean 'category'?"):
-        read(Csv(str(tickets), where={"categori": "x"}))
+        read(Csv(tickets, where={"categori": "x"}))
     with pytest.raises(ConfigError, match=r"maps the field 'body'. documents have: id, text"):
-        Csv(str(tickets), columns={"body": "text"})
+        Csv(tickets, columns={"body": "text"})
     (tmp_path / "semi.csv").write_text("id;text\n1;a\n")
     with pytest.raises(DataError, match=r'Try: delimiter = ";"'):
-        read(Csv(str(tmp_path / "semi.csv")))
+        read(Csv(tmp_path / "semi.csv"))
     (tmp_path / "twice.csv").write_text("text,text\n1,a\n")
     with pytest.raises(DataError, match="a column twice: text"):
-        read(Csv(str(tmp_path / "twice.csv")))
+        read(Csv(tmp_path / "twice.csv"))
 
 
 def test_a_foreign_cursor_is_an_error(tickets: Path) -> None:
@@ -343,7 +343,7 @@ def test_reading_is_streamed(tmp_path: Path) -> None:
     with path.open("w") as file:
         file.write("id,text\n")
         file.writelines(f"{n},this is the text of row {n}\n" for n in range(30_000))
-    source = Csv(str(path))
+    source = Csv(path)
     tracemalloc.start()
     count, last = 0, None
     for batch in source.read(None):
@@ -357,5 +357,5 @@ def test_reading_is_streamed(tmp_path: Path) -> None:
 
 def test_without_quotes(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_text('text\n"an open quote\nnext\n')
-    found: list[Row] = read(Csv(str(tmp_path / "a.tsv"), quote=""))[0]
+    found: list[Row] = read(Csv(tmp_path / "a.tsv", quote=""))[0]
     assert [getattr(row, "text", "") for row in found] == ['"an open quote', "next"]

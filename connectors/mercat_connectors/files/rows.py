@@ -15,11 +15,11 @@ from mercat.values import Document, Example, Interaction, Row
 To = Literal["documents", "examples", "interactions"]
 
 FIELDS: dict[str, tuple[str, ...]] = {
-    "documents": ("id", "text", "title", "url", "locale", "at", "updated_at", "subject"),
+    "documents": ("id", "text", "title", "url", "locale", "published_at", "updated_at", "subject"),
     "examples": ("id", "text", "label", "text_pair", "split", "group", "at", "subject"),
-    "interactions": ("id", "user", "item", "kind", "at", "weight", "session"),
+    "interactions": ("id", "user_id", "item_id", "kind", "at", "weight", "session"),
 }
-_NEEDED = {"documents": ("text",), "examples": ("text", "label"), "interactions": ("user", "item", "kind", "at")}
+_NEEDED = {"documents": ("text",), "examples": ("text", "label"), "interactions": ("user_id", "item_id", "kind", "at")}
 _SPLITS = ("", "train", "validation", "test")
 _LATEST_UNIX_S = 4_102_444_800  # the year 2100; what is larger is in milliseconds
 
@@ -87,7 +87,7 @@ class RowMaker:
             title=_text(given["title"]),
             url=_text(given["url"]),
             locale=_text(given["locale"]),
-            published_at=time_or_none(given["at"]),
+            published_at=time_or_none(given["published_at"]),
             updated_at=time_or_none(given["updated_at"]),
             subject=_text(given["subject"]),
             metadata=metadata,
@@ -112,7 +112,7 @@ class RowMaker:
         )
 
     def _interactions(self, given: dict[str, Any], metadata: dict[str, Any]) -> Row:
-        for field in ("user", "item", "kind"):
+        for field in ("user_id", "item_id", "kind"):
             if not _text(given[field]):
                 raise Rejected(f"no {field}")
         at = time_or_none(given["at"])
@@ -121,8 +121,8 @@ class RowMaker:
         weight = given["weight"] if given["weight"] not in (None, "") else 1.0
         return Interaction(
             given["id"],
-            _text(given["user"]),
-            _text(given["item"]),
+            _text(given["user_id"]),
+            _text(given["item_id"]),
             _text(given["kind"]),
             at,
             weight=_number(weight),

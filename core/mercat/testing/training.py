@@ -6,6 +6,7 @@ import json
 from abc import ABC, abstractmethod
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mercat.artifacts import Artifact, Artifacts
@@ -13,12 +14,15 @@ from mercat.errors import DataError
 from mercat.store import Store
 from mercat.training.base import Recipe
 from mercat.training.train import evaluate, train
+from mercat.values import Example
 
 _PLAIN = {".json", ".safetensors", ".npy", ".txt", ".faiss"}
 
 
 class RecipeContract(ABC):
     """Tests that a recipe inherits. The collection should be learnable in seconds, with a test part."""
+
+    _made: tuple[Path, Artifact]
 
     @abstractmethod
     def recipe(self) -> Recipe:
@@ -42,10 +46,14 @@ class RecipeContract(ABC):
                 seed=seed,
             )
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def made(self, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Artifact]:
-        folder = tmp_path_factory.mktemp("recipe")
-        return folder, self.train(folder)
+        """Return (folder, artifact), trained once for the class."""
+        owner = type(self)
+        if "_made" not in vars(owner):
+            folder = tmp_path_factory.mktemp("recipe")
+            owner._made = folder, self.train(folder)
+        return owner._made
 
     def test_it_is_a_recipe(self) -> None:
         recipe = self.recipe()
@@ -99,3 +107,24 @@ class RecipeContract(ABC):
         assert caught.value.found
         assert caught.value.next
         assert Artifacts(tmp_path / "artifacts").names() == []
+
+
+def topic_examples(rows: int, *, seed: int = 0, split: str = "") -> list[Example]:
+    """Return made-up bank questions of three labels, easy to tell apart but for every eleventh."""
+    random, found = np.random.default_rng(seed), []
+    for number in range(rows):
+        label, other = list(_TOPICS)[number % 3], list(_TOPICS)[(number + 1) % 3]
+        words = [*random.choice(_TOPICS[label], 2), *random.choice(_FILLER, 4)]
+        if number % 11 == 5:
+            words[0] = random.choice(_TOPICS[other])
+        text = " ".join(random.permutation(words))
+        found.append(Example(f"{split or 'row'}-{seed}-{number:04d}", text, label, split=split))
+    return found
+
+
+_TOPICS = {
+    "card": ["card", "plastic", "chip", "pin", "blocked", "stolen", "wallet", "contactless"],
+    "refund": ["refund", "money", "back", "merchant", "return", "dispute", "charged", "twice"],
+    "transfer": ["transfer", "iban", "wire", "recipient", "sent", "pending", "abroad", "bank"],
+}
+_FILLER = "please i my the a when can how is it now today tell me about again".split()  # noqa: SIM905

@@ -78,15 +78,22 @@ class Checkpoints:
             if old.name != name:
                 shutil.rmtree(old, ignore_errors=True)
 
+    @property
+    def ready(self) -> bool:
+        """Whether there is a checkpoint of this run to go on from."""
+        folder = self._latest()
+        if folder is None:
+            return False
+        mine = bool(json.loads((folder / "state.json").read_text())["digest"] == self.digest)
+        self.foreign = not mine
+        return mine
+
     def load(self, model: torch.nn.Module, optimiser: torch.optim.Optimizer) -> Place | None:
         """Bring model, optimiser and random state back to the last checkpoint; None if there is none of this run."""
         folder = self._latest()
-        if folder is None:
+        if folder is None or not self.ready:
             return None
         fields: dict[str, Any] = json.loads((folder / "state.json").read_text())
-        if fields["digest"] != self.digest:
-            self.foreign = True
-            return None
         put(model, _load(folder / "model.safetensors"))
         saved = _load(folder / "optimiser.safetensors")
         _put_moments(model, optimiser, saved)

@@ -22,6 +22,7 @@ from mercat.values import Example
 
 Calibration = Literal["temperature", "isotonic", "none"]
 HEAD, ENCODER, ADAPTER = "head", "encoder", "adapter"
+ROLE: Role = "query"  # a text that is classified is asked about, like one that is searched with: one vector for both
 _CHUNK = 2048
 
 
@@ -45,14 +46,13 @@ class ClassifierRecipe:
         split: Split = "auto",
         calibration: Calibration = "temperature",
         target_error: float | None = None,
-        role: Role = "document",
         seed: int = 0,
     ) -> None:
         for name, share in (("validation_share", validation_share), ("test_share", test_share)):
             if not 0 <= share < 0.9:
                 raise ConfigError(f"{name} = {share}", "It is a share of the rows", f"{name} = 0.1")
         self.encoder, self.collection, self.seed = encoder, collection, seed
-        self.calibration, self.target_error, self.role = calibration, target_error, role
+        self.calibration, self.target_error = calibration, target_error
         self.validation_share, self.test_share, self.split = validation_share, test_share, split
 
     def parts(self, run: Run) -> Parts:
@@ -76,9 +76,7 @@ class ClassifierRecipe:
         head = load_head(artifact / HEAD)
         encoder = own_encoder(artifact) or self.encoder
         require_fingerprint(encoder.fingerprint, head)
-        return Scorer(
-            tuple(head.labels), lambda texts: head.scores(encoder.encode(texts, role=self.role)), head.threshold
-        )
+        return Scorer(tuple(head.labels), lambda texts: head.scores(encoder.encode(texts, role=ROLE)), head.threshold)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +106,7 @@ def labels_of(rows: Sequence[Example]) -> list[str]:
 
 
 def encode_kept(
-    encoder: Encoder, texts: Sequence[str], *, role: Role, folder: Path, name: str, progress: Progress
+    encoder: Encoder, texts: Sequence[str], *, folder: Path, name: str, progress: Progress
 ) -> NDArray[np.float32]:
     """Encode in chunks, each kept in `folder`, so that a run that was killed encodes only what is missing."""
     from mercat.artifacts import load_arrays
@@ -117,10 +115,10 @@ def encode_kept(
     found = [np.zeros((0, encoder.dimensions), dtype=np.float32)]
     for start in range(0, len(texts), _CHUNK):
         chunk = texts[start : start + _CHUNK]
-        kept = folder / f"vectors-{name}-{_name_of(encoder, role, chunk)}.safetensors"
+        kept = folder / f"vectors-{name}-{_name_of(encoder, chunk)}.safetensors"
         if not kept.is_file():
             temporary = kept.with_name(f".{kept.name}")
-            save_arrays(temporary, {"vectors": encoder.encode(chunk, role=role)})
+            save_arrays(temporary, {"vectors": encoder.encode(chunk, role=ROLE)})
             temporary.replace(kept)
         found.append(load_arrays(kept)["vectors"])
         progress(f"encode {name}", start + len(chunk), len(texts))
@@ -139,15 +137,15 @@ def finish(
     details: Mapping[str, Any],
 ) -> Report:
     """Write head, report and the hashes of the rows that were seen; return the report on the validation part."""
-    from mercat.training.measure import Guesses, measure
+    from mercat.evaluation.metrics import classification
+    from mercat.training.compare import defined
 
     (writer.folder / HEAD).mkdir(exist_ok=True)
     head.save(writer.folder / HEAD)
     save_rows(writer.folder, parts)
-    guesses = Guesses.of(
-        head.scores(validation_vectors), labels_of(parts.validation), head.labels, threshold=head.threshold
-    )
-    metrics = measure(guesses)
+    writer.note("role", ROLE)  # serving must encode texts in the role that the head was fitted with
+    scores = head.scores(validation_vectors)
+    metrics = defined(classification(labels_of(parts.validation), scores, head.labels, threshold=head.threshold))
     report = Report(
         metrics=metrics,
         counts={**parts.counts, **counts},
@@ -167,8 +165,8 @@ def class_weights(labels: Sequence[str], names: Sequence[str]) -> NDArray[np.flo
     return np.array([len(labels) / (len(names) * counts[name]) for name in names], dtype=np.float32)
 
 
-def _name_of(encoder: Encoder, role: Role, texts: Sequence[str]) -> str:
+def _name_of(encoder: Encoder, texts: Sequence[str]) -> str:
     import hashlib
     import json
 
-    return hashlib.sha256(json.dumps([encoder.fingerprint, role, list(texts)]).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([encoder.fingerprint, list(texts)]).encode()).hexdigest()[:16]

@@ -10,15 +10,16 @@ from numpy.typing import NDArray
 
 from mercat.errors import DataError
 from mercat.evaluation.base import Metric
+from mercat.evaluation.metrics import accuracy, classification, macro_f1
+from mercat.evaluation.splits import key_of
+from mercat.text import near_duplicates
 from mercat.training.base import Evaluation, Progress
-from mercat.training.baseline import baseline_scores, resembling
 from mercat.training.classifier import Scorer, labels_of, texts_of
+from mercat.training.compare import defined, differences, label_f1
 from mercat.training.data import Parts, unseen
-from mercat.training.measure import Guesses, differences, label_f1, measure
 from mercat.values import Example
 
-BASELINE = "TF-IDF + logistic regression"
-_BASIC = ("accuracy", "macro_f1")
+_ALIKE = 0.8  # Jaccard likeness of runs of three characters
 _CHUNK = 512
 
 
@@ -30,18 +31,18 @@ def evaluate_classifier(parts: Parts, artifact: Path, scorer: Scorer, *, progres
     rows = _test_rows(parts, artifact)
     true, learned_from = labels_of(rows), [*parts.train, *parts.validation]
     progress("baseline", 0, 1)
-    labels, scores = baseline_scores(learned_from, rows)
-    like = resembling(rows, learned_from)
+    baseline, theirs = _baseline(learned_from, rows)
+    like = _resembling(rows, learned_from)
     progress("baseline", 1, 1)
-    names = sorted({*labels, *scorer.labels, *true})
-    ours = Guesses.of(_scores(scorer, rows, progress), true, scorer.labels, names=names, threshold=scorer.threshold)
-    theirs = Guesses.of(scores, true, labels, names=names)
+    found = _scores(scorer, rows, progress)
+    ours = [scorer.labels[number] for number in found.argmax(axis=1)]
     counts = {"test": len(rows), "left_out_as_seen": len(parts.test) - len(rows), "resembling_train": int(like.sum())}
+    overall = classification(true, found, scorer.labels, threshold=scorer.threshold)
     return Evaluation(
-        metrics={**measure(ours), **_clean(ours, ~like), **label_f1(ours)},
-        baseline=BASELINE,
-        baseline_metrics={**measure(theirs, _BASIC), **_clean(theirs, ~like), **label_f1(theirs)},
-        differences={**differences(ours, theirs, _BASIC)},
+        metrics={**defined(overall), **_clean(true, ours, ~like), **label_f1(true, ours)},
+        baseline=baseline,
+        baseline_metrics={**_basic(true, theirs), **_clean(true, theirs, ~like), **label_f1(true, theirs)},
+        differences=differences(true, ours, theirs),
         counts=counts,
         notes=_notes(counts),
     )
@@ -58,6 +59,22 @@ def _test_rows(parts: Parts, artifact: Path) -> list[Example]:
     return rows
 
 
+def _baseline(train: Sequence[Example], rows: Sequence[Example]) -> tuple[str, list[str]]:
+    from mercat.evaluation.baselines import TfidfLinear
+
+    return TfidfLinear.name, TfidfLinear().fit(texts_of(train), labels_of(train)).predict(texts_of(rows))
+
+
+def _resembling(rows: Sequence[Example], train: Sequence[Example]) -> NDArray[np.bool_]:
+    """Return, per row, whether some train row has nearly the same text."""
+    known, found = {key_of(row) for row in train}, np.zeros(len(rows), dtype=bool)
+    found[[at for at, row in enumerate(rows) if key_of(row) in known]] = True
+    texts, sides = [*known, *map(key_of, rows)], ["train"] * len(known) + ["test"] * len(rows)
+    pairs = near_duplicates(texts, threshold=_ALIKE, unit="char", parts=sides)
+    found[[test - len(known) for _, test, _ in pairs]] = True
+    return found
+
+
 def _scores(scorer: Scorer, rows: Sequence[Example], progress: Progress) -> NDArray[np.float32]:
     found = []
     for start in range(0, len(rows), _CHUNK):
@@ -66,10 +83,16 @@ def _scores(scorer: Scorer, rows: Sequence[Example], progress: Progress) -> NDAr
     return np.concatenate(found)
 
 
-def _clean(guesses: Guesses, clean: NDArray[np.bool_]) -> dict[str, Metric]:
+def _basic(true: Sequence[str], predicted: Sequence[str]) -> dict[str, Metric]:
+    return {"accuracy": accuracy(true, predicted), "macro_f1": macro_f1(true, predicted)}
+
+
+def _clean(true: Sequence[str], predicted: Sequence[str], clean: NDArray[np.bool_]) -> dict[str, Metric]:
     if clean.all() or not clean.any():
         return {}
-    return {f"clean.{name}": metric for name, metric in measure(guesses.only(clean), _BASIC).items()}
+    kept = np.flatnonzero(clean)
+    basic = _basic([true[int(row)] for row in kept], [predicted[int(row)] for row in kept])
+    return {f"clean.{name}": metric for name, metric in basic.items()}
 
 
 def _notes(counts: dict[str, int]) -> tuple[str, ...]:

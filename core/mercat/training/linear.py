@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from mercat.artifacts import ArtifactWriter
-from mercat.encoders.base import Encoder, Role
+from mercat.encoders.base import Encoder
 from mercat.heads import LinearHead
 from mercat.training.base import Report, Run
 from mercat.training.classifier import Calibration, ClassifierRecipe, encode_kept, finish, labels_of, texts_of
@@ -32,7 +32,6 @@ class Linear(ClassifierRecipe):
         split: Split = "auto",
         calibration: Calibration = "temperature",
         target_error: float | None = None,
-        role: Role = "document",
         strength: float | Literal["auto"] = "auto",
         class_weight: Literal["balanced"] | None = None,
         seed: int = 0,
@@ -46,7 +45,6 @@ class Linear(ClassifierRecipe):
             split=split,
             calibration=calibration,
             target_error=target_error,
-            role=role,
             seed=seed,
         )
         self.strength, self.class_weight, self._monotonic = strength, class_weight, monotonic
@@ -55,9 +53,7 @@ class Linear(ClassifierRecipe):
         """Encode train and validation rows, fit the head, calibrate it on validation rows, write both."""
         started, parts = self._monotonic(), self.parts(run)
         train, validation = (
-            encode_kept(
-                self.encoder, texts_of(rows), role=self.role, folder=run.scratch, name=name, progress=run.progress
-            )
+            encode_kept(self.encoder, texts_of(rows), folder=run.scratch, name=name, progress=run.progress)
             for name, rows in (("train", parts.train), ("validation", parts.validation))
         )
         run.progress("fit", 0, 1)
@@ -84,5 +80,5 @@ class Linear(ClassifierRecipe):
                 "trainable_parameters": head.weights.size + head.bias.size,
             },
             notes=(),
-            details={"temperature": head.temperature, "threshold": head.threshold, "role": self.role},
+            details={"temperature": head.temperature, "threshold": head.threshold},
         )

@@ -6,7 +6,6 @@ A run that was killed and started again gives the figures of one that was not.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -19,11 +18,11 @@ from mercat.errors import DataError
 from mercat.training.base import Progress
 from mercat.training.batches import Encoded, epoch_batches, length_batches, pad
 from mercat.training.checkpoint import Checkpoints, EpochFigures, Place
-from mercat.training.measure import mean_f1
+from mercat.training.compare import mean_f1
+from mercat.training.model import layer_of
 
 Choice = Literal["accuracy", "macro_f1", "loss"]
 OnEpoch = Callable[[EpochFigures], None]
-_LAYER = re.compile(r"\blayers?\.(\d+)\.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,17 +232,12 @@ def rate_share(updates: int, *, total: int, warmup: float) -> float:
 def parameter_groups(model: torch.nn.Module, settings: LoopSettings) -> list[dict[str, Any]]:
     """Return AdamW's groups: the head at its own rate, lower layers at smaller ones, no decay of biases and norms."""
     learning = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
-    layers = 1 + max((_layer(name) for name, _ in learning), default=-1)
+    layers = 1 + max((layer_of(name) for name, _ in learning), default=-1)
     groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
     for name, weight in learning:
         in_head = name.startswith("head.")
-        depth = layers - 1 - _layer(name)  # 0: the top layer; embeddings are below layer 0
+        depth = layers - 1 - layer_of(name)  # 0: the top layer; embeddings are below layer 0
         rate = settings.head_learning_rate if in_head else settings.learning_rate * settings.layer_decay**depth
         decay = 0.0 if in_head or weight.ndim < 2 else settings.weight_decay
         groups.setdefault((rate, decay), []).append(weight)
     return [{"params": weights, "lr": rate, "weight_decay": decay} for (rate, decay), weights in groups.items()]
-
-
-def _layer(name: str) -> int:
-    found = _LAYER.search(name)
-    return int(found.group(1)) if found else -1

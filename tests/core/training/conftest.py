@@ -1,67 +1,43 @@
-"""A small encoder and small labelled collections."""
+"""A tiny random BERT, so that fine-tuning takes seconds."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+import json
 
-import numpy as np
 import pytest
 
-from mercat.encoders.base import EncoderInfo
-from mercat.values import Example
-
-TOPICS = {
-    "card": "card plastic chip pin blocked stolen wallet contactless",
-    "transfer": "transfer iban wire recipient sent pending abroad bank",
-    "refund": "refund money back merchant return dispute charged twice",
-}
-FILLER = "please i my the a when can how is it now today tell me about this again".split()
+from mercat.testing.training import topic_examples
 
 
-class Words:
-    """An encoder for tests: each word a fixed random vector, a text their mean, scaled to length 1."""
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory):
+    """The folder of a 2-layer BERT of 32 dimensions with the words of `topic_examples` as vocabulary."""
+    torch = pytest.importorskip("torch")
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import BertConfig, BertModel
 
-    dimensions = 48
-    fingerprint = "words-48"
-
-    def __init__(self) -> None:
-        self.encoded = 0
-
-    def encode(self, texts: Sequence[str], *, role: str = "document") -> np.ndarray:
-        self.encoded += len(texts)
-        found = np.stack([np.sum([self._word(word) for word in text.lower().split() or [""]], axis=0) for text in texts])
-        return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
-
-    def warm_up(self) -> None:
-        pass
-
-    def info(self) -> EncoderInfo:
-        return EncoderInfo("words", "numpy", "cpu", "float32", self.dimensions, 0, 0, self.fingerprint)
-
-    def _word(self, word: str) -> np.ndarray:
-        seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:4], "little")
-        return np.random.default_rng(seed).normal(size=self.dimensions)
-
-
-def make_examples(rows: int, *, seed: int = 0, split: str = "", **fields: object) -> list[Example]:
-    random = np.random.default_rng(seed)
-    found = []
-    for number in range(rows):
-        label = list(TOPICS)[number % len(TOPICS)]
-        words = [*random.choice(TOPICS[label].split(), 2), *random.choice(FILLER, 4)]
-        if number % 11 == 5:  # some rows are hard
-            words[0] = random.choice(TOPICS[list(TOPICS)[(number + 1) % len(TOPICS)]].split())
-        text = " ".join(random.permutation(words))
-        found.append(Example(f"{split or 'row'}-{number:04d}", text, label, split=split, **fields))
-    return found
-
-
-@pytest.fixture
-def examples():
-    return make_examples
-
-
-@pytest.fixture
-def words():
-    return Words()
+    folder = tmp_path_factory.mktemp("tiny-bert")
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    words = sorted({word for row in topic_examples(300) for word in row.text.split()})
+    tokens = dict.fromkeys([*special, *words, *"abcdefghijklmnopqrstuvwxyz卡被盗了"])
+    vocabulary = {word: number for number, word in enumerate(tokens)}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", vocabulary["[CLS]"]), ("[SEP]", vocabulary["[SEP]"])]
+    )
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"model_max_length": 64}))
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        BertModel(config).save_pretrained(folder)
+    return folder

@@ -1,0 +1,113 @@
+"""The recipe `lora`: low-rank adapters learn beside frozen weights (Hu et al. 2021) and are merged at the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from mercat.encoders.base import Encoder
+from mercat.errors import missing_extra
+from mercat.training.classifier import ADAPTER, Calibration
+from mercat.training.data import Split
+from mercat.training.loop import Choice, LoopSettings
+from mercat.training.tracking import Tracker
+from mercat.training.tuned import TunedRecipe
+
+
+class Lora(TunedRecipe):
+    """Fine-tunes adapters of rank `rank` in `targets` ("all-linear", or names such as query and value), with PEFT.
+
+    Serving costs what `full` costs, because the adapters are merged; alone, in `adapter/`, they are small enough to
+    keep one per customer. Checkpoints are small too. The other parameters are those of `full`.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        collection: str,
+        validation_share: float = 0.1,
+        test_share: float = 0.1,
+        split: Split = "auto",
+        calibration: Calibration = "temperature",
+        target_error: float | None = None,
+        rank: int = 16,
+        alpha: float = 32.0,
+        dropout: float = 0.05,
+        targets: str | Sequence[str] = "all-linear",
+        max_tokens: int = 128,
+        epochs: int = 3,
+        batch_size: int = 32,
+        learning_rate: float = 1e-3,
+        head_learning_rate: float = 5e-3,
+        warmup: float = 0.1,
+        weight_decay: float = 0.0,
+        label_smoothing: float = 0.0,
+        gradient_clip: float = 1.0,
+        class_weight: Literal["balanced"] | None = None,
+        init_head_from_linear: bool = True,
+        patience: int = 0,
+        choose_by: Choice = "accuracy",
+        checkpoint_every_s: float = 60.0,
+        device: str = "auto",
+        tensorboard: bool = False,
+        trackers: Sequence[Tracker] = (),
+        seed: int = 0,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(
+            encoder,
+            settings=LoopSettings(
+                epochs=epochs,
+                batch_size=batch_size,
+                learning_rate=learning_rate,
+                head_learning_rate=head_learning_rate,
+                warmup=warmup,
+                weight_decay=weight_decay,
+                label_smoothing=label_smoothing,
+                gradient_clip=gradient_clip,
+                patience=patience,
+                choose_by=choose_by,
+                checkpoint_every_s=checkpoint_every_s,
+            ),
+            max_tokens=max_tokens,
+            class_weight=class_weight,
+            init_head_from_linear=init_head_from_linear,
+            freeze_layers=0,
+            device=device,
+            tensorboard=tensorboard,
+            trackers=trackers,
+            monotonic=monotonic,
+            collection=collection,
+            validation_share=validation_share,
+            test_share=test_share,
+            split=split,
+            calibration=calibration,
+            target_error=target_error,
+            seed=seed,
+        )
+        self.adapter: dict[str, Any] = {
+            "r": rank,
+            "lora_alpha": alpha,
+            "lora_dropout": dropout,
+            "target_modules": targets,
+        }
+
+    def shape(self) -> Mapping[str, Any]:
+        return {**super().shape(), "adapter": self.adapter}
+
+    def adapted(self, body: Any) -> Any:
+        """Return the body with its weights frozen and adapters beside them."""
+        try:
+            from peft import LoraConfig, get_peft_model
+        except ImportError as error:
+            raise missing_extra("The recipe 'lora'", "peft", "train") from error
+        return get_peft_model(body, LoraConfig(**self.adapter, exclude_modules=r"pooler.*"))
+
+    def merged(self, body: Any, folder: Path) -> Any:
+        """Write the adapters alone into `adapter/`, and return the body with them merged in."""
+        body.save_pretrained(folder / ADAPTER, safe_serialization=True)
+        (folder / ADAPTER / "README.md").unlink(missing_ok=True)  # an empty model card
+        return body.merge_and_unload()

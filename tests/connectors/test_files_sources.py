@@ -49,7 +49,7 @@ def tickets(tmp_path: Path) -> Path:
 
 
 def csv(path: Path, **options: Any) -> Csv:
-    given: dict[str, Any] = {"columns": {"at": "created"}} | options
+    given: dict[str, Any] = {"columns": {"published_at": "created"}} | options
     return Csv(path, **given)
 
 
@@ -105,7 +105,7 @@ def test_examples_and_where(tickets: Path) -> None:
 
 def test_interactions_with_defaults(tmp_path: Path) -> None:
     (tmp_path / "r.tsv").write_text(
-        "user\titem\trating\tts\n1\t10\t4.5\t881250949\n1\t10\t4.5\t881250949\n2\t\t3\t881250949\n"
+        "user_id\titem_id\trating\tts\n1\t10\t4.5\t881250949\n1\t10\t4.5\t881250949\n2\t\t3\t881250949\n"
         "3\t11\tgood\t881250949\n4\t12\t1\t\n5\t13\tnan\t881250949\n6\t14\t2\t1772359200000\n"
     )
     columns = {"at": "ts", "weight": "rating"}
@@ -121,7 +121,7 @@ def test_interactions_with_defaults(tmp_path: Path) -> None:
         4.5,
     )
     assert found[0].id != found[1].id  # the same content twice is two rows
-    assert [reason for _, reason in rejected] == ["no item", "bad weight", "bad date", "bad weight", "bad date"]
+    assert [reason for _, reason in rejected] == ["no item_id", "bad weight", "bad date", "bad weight", "bad date"]
 
 
 def test_splits_and_labels_are_checked(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def write_public_data(data: Path, folder: Path) -> None:
     _write(folder / "sentences.csv", ("id", "text", "label", "split"), _phrasebank(data))
     _write(folder / "news.csv", ("id", "published_at", "title", "text", "url", "locale"), _gold_news(data))
     _write(folder / "items.csv", ("id", "title", "text", "category", "locale"), _movies(data))
-    _write(folder / "events.csv", ("id", "user", "item", "kind", "at", "weight"), _ratings(data))
+    _write(folder / "events.csv", ("id", "user_id", "item_id", "kind", "at", "weight"), _ratings(data))
 
 
 def _banking77(data: Path) -> Iterator[Sequence[str]]:
@@ -52,7 +52,7 @@ def _phrasebank(data: Path) -> Iterator[Sequence[str]]:
 
 
 def _gold_news(data: Path) -> Iterator[Sequence[str]]:
-    """The headlines that have a date, in order; at an hour of the day drawn from seed 0, as the source has days only."""
+    """The headlines that have a date, at an hour drawn from seed 0, as the source has days only."""
     hours = random.Random(0)
     for number, row in enumerate(_read(data / "gold-commodity-news" / FILES["gold-commodity-news"])):
         if row["date"]:

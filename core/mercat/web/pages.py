@@ -29,9 +29,9 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "[::1]"})
 class Page:
     """A page of a router.
 
-    `title`, `nav` and `note` are message keys (or plain texts). With `nav` the page has an entry in the bar and a card with
-    its `note` on the first page, for callers that hold `scope`. `path` is relative to where the router is mounted.
-    `embed` lets the allowed sites frame it.
+    `title`, `nav` and `note` are message keys (or plain texts). With `nav` the page has an entry in the bar, and a card
+    with its `note` on the first page, for callers that hold `scope`. `path` is relative to where the router is
+    mounted. `embed` lets the allowed sites frame it.
     """
 
     title: str

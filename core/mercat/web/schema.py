@@ -28,7 +28,7 @@ def model_of(kind: type, *, strict: bool, max_text: int = MAX_TEXT) -> type[pyda
     `strict` is for what comes in: unknown fields are refused, texts are at most `max_text` characters, lists at most
     256 items, times need a time zone. Answers are described without those limits.
     """
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     fields: dict[str, Any] = {}
     for item in dataclasses.fields(kind):
         if item.init:
@@ -42,7 +42,7 @@ def model_of(kind: type, *, strict: bool, max_text: int = MAX_TEXT) -> type[pyda
 
 def to_dataclass(kind: type, model: pydantic.BaseModel) -> Any:
     """Return the dataclass with the values of a model that `model_of(kind)` made."""
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     return kind(**{name: _value(hints[name], getattr(model, name)) for name in type(model).model_fields})
 
 
@@ -65,6 +65,11 @@ def to_json(value: Any) -> Any:
     if isinstance(value, Sequence | AbstractSet):
         return [to_json(item) for item in value]
     raise TypeError(f"{type(value).__name__} is not plain data")
+
+
+@functools.lru_cache(maxsize=256)
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
 
 
 def _annotation(hint: Any, strict: bool, max_text: int) -> Any:

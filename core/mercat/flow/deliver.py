@@ -65,7 +65,7 @@ def deliver(
 
     A kill between a message's arrival and its receipt sends that one message again, after its lease has ended: a sink
     that heeds `Message.key` makes that exactly once. Several may deliver at once. ConnectError is tried again until
-    patience ends (an HTTP answer such as 422 at once); any other error buries the message with its cause, for `mercat outbox` to show.
+    patience ends; any other error, and an HTTP answer such as 422, buries the message with its cause.
     """
     stop, total = stop or threading.Event(), Delivered()
     names = list(sinks)

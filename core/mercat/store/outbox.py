@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import Any
 
 from sqlalchemy import Connection, and_, exists, insert, or_, select, update
@@ -74,7 +75,11 @@ def any_due(connection: Connection, sinks: Sequence[str], *, now: datetime) -> b
 def lease(
     connection: Connection, sinks: Sequence[str], *, limit: int, lease_s: float, now: datetime
 ) -> list[OutboxRow]:
-    """Take up to `limit` messages that are due and nobody has; of one order only the first that is not finished."""
+    """Take up to `limit` messages that are due and nobody has; of one order only the first that is not finished.
+
+    A message whose lease ran out, because its sender died, is taken alone: one that kills its senders must not use up
+    the patience with others.
+    """
     of = table("outbox")
     earlier = of.alias()
     blocked = exists().where(
@@ -86,16 +91,17 @@ def lease(
         )
     )
     due = (
-        select(of.c.id)
+        select(of.c.id, of.c.leased_until)
         .where(of.c.state == WAITING, of.c.sink.in_(sinks), of.c.not_before <= now)
         .where(or_(of.c.leased_until.is_(None), of.c.leased_until <= now))
         .where(or_(of.c.order_key == "", ~blocked))
         .order_by(of.c.id)
         .limit(limit)
     )
-    ids = list(connection.execute(due).scalars())
-    if not ids:
+    found = connection.execute(due).all()
+    if not found:
         return []
+    ids = [row[0] for row in takewhile(lambda row: row[1] is None, found)] or [found[0][0]]
     connection.execute(
         update(of)
         .where(of.c.id.in_(ids))

@@ -6,8 +6,11 @@ class TestTables(TableSetContract):
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import signal
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,7 +33,7 @@ def postgres_databases() -> Iterator[NewDatabase]:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                server = pgserver.get_server(folder)
+                server = pgserver.get_server(folder, cleanup_mode=None)
         except Exception as error:
             pytest.skip(f"the embedded PostgreSQL does not start here: {error!r}")
         with psycopg.connect(server.get_uri(), autocommit=True) as connection:
@@ -48,7 +51,19 @@ def postgres_databases() -> Iterator[NewDatabase]:
         try:
             yield new
         finally:
-            server.cleanup()
+            _stop(server.get_pid())
+
+
+def _stop(pid: int) -> None:
+    """Stop at once, nobody needs these databases again, and wait for the end: a process that nobody reaps counts."""
+    psutil = pytest.importorskip("psutil")
+    with contextlib.suppress(psutil.NoSuchProcess):
+        server = psutil.Process(pid)
+        server.send_signal(signal.SIGQUIT)
+        for _ in range(500):
+            if server.status() == psutil.STATUS_ZOMBIE:
+                return
+            time.sleep(0.01)
 
 
 class TableSetContract:

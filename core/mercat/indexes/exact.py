@@ -130,8 +130,9 @@ class ExactIndex:
         return True
 
     def _rows(self, allowed: Collection[str]) -> RowNumbers:
-        rows = {self._row_of[key] for key in allowed if key in self._row_of}
-        return np.array(sorted(rows), dtype=np.int64)
+        return np.unique(
+            np.fromiter((row for row in map(self._row_of.get, allowed) if row is not None), dtype=np.int64)
+        )
 
     def _found(self, best: Best, eligible: int) -> Found:
         rows, scores = best

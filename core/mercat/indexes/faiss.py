@@ -131,6 +131,7 @@ class _OnCpu:
     def __init__(self, structure: Any, kind: str, ef_search: int) -> None:
         self.kind = kind
         self._structure, self._ef_search = structure, ef_search
+        self._unfiltered = None if kind == FLAT else faiss.SearchParametersHNSW(efSearch=ef_search)
 
     def __len__(self) -> int:
         return int(self._structure.ntotal)
@@ -150,13 +151,13 @@ class _OnCpu:
 
     def _parameters(self, k: int, only: Mask | None) -> Any:
         """A graph keeps 1/share as many candidates when only a share may be found, or recall falls with the share."""
-        selector = None if only is None else faiss.IDSelectorBitmap(np.packbits(only, bitorder="little"))
+        if only is None:
+            return self._unfiltered
+        selector = faiss.IDSelectorBitmap(np.packbits(only, bitorder="little"))
         if self.kind == FLAT:
-            return faiss.SearchParameters(sel=selector) if selector else None
-        share = 1.0 if only is None else only.mean()
-        return faiss.SearchParametersHNSW(
-            sel=selector, efSearch=min(len(self), math.ceil(max(self._ef_search, k) / share))
-        )
+            return faiss.SearchParameters(sel=selector)
+        wide = min(len(self), math.ceil(max(self._ef_search, k) / only.mean()))
+        return faiss.SearchParametersHNSW(sel=selector, efSearch=wide)
 
 
 class _OnGpu:

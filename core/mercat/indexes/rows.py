@@ -54,7 +54,7 @@ class Rows:
 
     def of(self, ids: Collection[str]) -> RowNumbers:
         """Return the live rows of those `ids` that are there, in order."""
-        return np.array(sorted({self._row_of[key] for key in ids if key in self._row_of}), dtype=np.int64)
+        return np.unique(np.fromiter((row for row in map(self._row_of.get, ids) if row is not None), dtype=np.int64))
 
     def holds(self, key: str) -> bool:
         return key in self._row_of

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import importlib.util
 import multiprocessing
@@ -14,6 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -198,17 +200,18 @@ class Between:
         return Say(answer.status, body, {"content-type": "application/json"})
 
 
-def deliver(sink: Sink, messages: list[Message], *, rounds: int = 10) -> dict[str, str]:
-    """Deliver as `flow` does: again with the next attempt until there is a receipt."""
+def deliver(sink: Sink, messages: list[Message], *, rounds: int = 12) -> dict[str, str]:
+    """Deliver as `flow` does: again with the next attempt until there is a receipt; three at a time."""
     receipts: dict[str, str] = {}
+
+    def send(sent: Message) -> None:
+        with contextlib.suppress(ConnectError):
+            receipts[sent.key] = sink.send(sent).external_id
+
     for attempt in range(1, rounds + 1):
-        for sent in messages:
-            if sent.key in receipts:
-                continue
-            try:
-                receipts[sent.key] = sink.send(replace(sent, attempt=attempt)).external_id
-            except ConnectError:
-                continue
+        rest = [replace(sent, attempt=attempt) for sent in messages if sent.key not in receipts]
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(send, rest))
     return receipts
 
 

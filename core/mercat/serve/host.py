@@ -36,9 +36,11 @@ class Host:
         self.services: list[Served] = []
         self.on_failure: Callable[[BaseException], None] = lambda error: None
         self.on_first_account: Callable[[str, str], None] | None = None
+        self.background: Callable[[Workspace, threading.Event], None] | None = None
         self._workspace: Workspace | None = None
         self._thread: threading.Thread | None = None
-        self._stopping = False
+        self._stopping, self._stop = False, threading.Event()
+        self._worker: threading.Thread | None = None
 
     @property
     def workspace(self) -> Workspace:
@@ -72,6 +74,9 @@ class Host:
         mount.check(app.routes, "mercat")
         self.readiness.state = "ready"
         self.metrics.ready.set(1)
+        if self.background is not None:
+            self._worker = threading.Thread(target=self._work, args=(self.background,), name="mercat-background")
+            self._worker.start()
         self.log.info("ready", parts=len(self.readiness.took_s), services=[service.name for service in self.services])
 
     def start(self, app: FastAPI, loop: asyncio.AbstractEventLoop) -> None:
@@ -98,10 +103,12 @@ class Host:
     async def close(self) -> None:
         """Stop the batchers and close the workspace."""
         self._stopping = True
+        self._stop.set()
         for service in self.services:
             await service.batcher.close()
-        if self._thread is not None:
-            await asyncio.to_thread(self._thread.join, 30)
+        for thread in (self._thread, self._worker):
+            if thread is not None:
+                await asyncio.to_thread(thread.join, 30)
         if self._workspace is not None:
             await asyncio.to_thread(self._workspace.close)
 
@@ -114,6 +121,12 @@ class Host:
 
     def plugins(self) -> list[Any]:
         return [row for row in self.workspace.plugins.rows() if row.state != "listed"]
+
+    def _work(self, work: Callable[[Workspace, threading.Event], None]) -> None:
+        try:
+            work(self.workspace, self._stop)
+        except Exception as error:
+            self.log.error("background_stopped", error=type(error).__name__, text=str(error))
 
     def _done(self, part: str, took_s: float) -> None:
         self.readiness.took_s[part] = took_s

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -22,10 +23,12 @@ def run(
     settings: Settings | None = None,
     proxies: str = "127.0.0.1",
     on_first_account: Callable[[str, str], None] | None = None,
+    background: Callable[[Workspace, threading.Event], None] | None = None,
 ) -> None:
     """Serve on one address. Raises what made the start fail, after the server has stopped.
 
     Where nobody may sign in yet, `on_first_account` is told the name and password of a new administrator, once.
+    `background` runs in a thread of its own from ready on, for deliveries and schedules, until its event is set.
     `proxies` are the addresses whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
     """
     app = create_app(open_workspace, settings=settings)
@@ -46,6 +49,7 @@ def run(
 
     app.state.host.on_failure = stop
     app.state.host.on_first_account = on_first_account
+    app.state.host.background = background
     server.run()
     if (failure := app.state.host.readiness.failure) is not None:
         raise failure

@@ -149,3 +149,18 @@ def test_run_stops_with_the_reason_when_loading_fails(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "stopped: No configuration. Try: mercat init"
+
+
+def test_work_in_the_background_lasts_from_ready_to_stop(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    def deliver(workspace: Any, stop: threading.Event) -> None:
+        seen.append("started" if workspace.get("services", "echo").warm else "early")
+        assert stop.wait(20)
+        seen.append("stopped")
+
+    app = create_app(lambda: serve_demo.open_workspace(tmp_path))
+    app.state.host.background = deliver
+    with TestClient(app) as client:
+        wait_for(client, "ready")
+    assert seen == ["started", "stopped"]

@@ -303,7 +303,11 @@ class Store:
     @classmethod
     def restore(cls, folder: str | Path, url: str, *, tables: Sequence[TableSet] = ()) -> None:
         """Put a backup into a database that does not exist yet, or is empty. Raises StoreError when it is damaged."""
-        backup.restore(Path(folder), Database(url), tables)
+        database = Database(url)
+        try:
+            backup.restore(Path(folder), database, tables)
+        finally:
+            database.close()
 
     # --- inside ---------------------------------------------------------------------------------------------------
 

@@ -1,5 +1,5 @@
 # mercat: `make demo` sets everything up and shows the main job; `make test` runs the whole suite.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 DATA   ?=

@@ -127,9 +127,10 @@ def follow(
         every_round()
 
     retrievers = {name: workspace.get("retrievers", name).refresh for name in workspace.config.sections("retrievers")}
+    names = workspace.config.sections("sources") if sources is None else sources
     return Follow(
         workspace.store,
-        feeds=[feed_of(workspace, name) for name in sources if name] if sources is not None else _feeds(workspace),
+        feeds=[feed_of(workspace, name) for name in names],
         tasks=[workspace.get("tasks", name) for name in workspace.config.sections("tasks")],
         sinks=sinks_of(workspace),
         refresh=retrievers,
@@ -185,13 +186,22 @@ def bring_back(backup: Path, folder: Path) -> Path:
     return config
 
 
-def run_until(loop: Follow, stop: threading.Event) -> None:
-    """Run the loop in this thread until `stop` is set; a problem of one part is logged and told, never the end."""
-    loop.run(stop)
+def work_beside(workspace: Workspace, stop: threading.Event) -> None:
+    """Do a server's work beside answering until `stop` is set: sources when due, tasks, deliveries, new artifacts.
+
+    A source without `every_s` in its section is not followed: it is read by `mercat ingest`.
+    """
+    sections = workspace.config.sections("sources")
+    followed = [name for name, section in sections.items() if "every_s" in section.flow]
+    follow(workspace, sources=followed, every_round=lambda: reload_artifacts(workspace)).run(stop)
 
 
-def _feeds(workspace: Workspace) -> list[Feed]:
-    return [feed_of(workspace, name) for name in workspace.config.sections("sources")]
+def reload_artifacts(workspace: Workspace) -> list[str]:
+    """Let every part whose artifact was promoted or rolled back take up the new version; return their names."""
+    kinds = ("classifiers", "services")
+    parts = [(name, workspace.built(kind, name)) for kind in kinds for name in workspace.config.sections(kind)]
+    reloading = ((name, getattr(part, "reload", None)) for name, part in parts)
+    return [name for name, reload in reloading if callable(reload) and reload()]
 
 
 def _transform(workspace: Workspace, name: str) -> Transform:

@@ -89,6 +89,10 @@ class Workspace:
                     self._building.pop()
             return self._built[key]
 
+    def built(self, kind: str, name: str) -> Any:
+        """Return the part if it has been built already, else None."""
+        return self._built.get((kind, name))
+
     def build(self, section: Section) -> Any:
         """Build a new part from a section; `get` is what shares it."""
         factory = self.part(section).load()

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mercat.cli.common import DEFAULT_CONFIG, ConfigOption, SetOption, command_app
+from mercat.cli.common import DEFAULT_CONFIG, ConfigOption, SetOption, command_app, say
 
 app = command_app()
 
@@ -22,7 +22,18 @@ def serve(
     set_: SetOption = None,
 ) -> None:
     """Serve. /healthz answers before any model is loaded, /readyz when all services are warm."""
+    from mercat.jobs import work_beside
     from mercat.serve.run import run
     from mercat.workspace import Workspace
 
-    run(lambda: Workspace.open(config, overrides=set_ or ()), host=host, port=port)
+    run(
+        lambda: Workspace.open(config, overrides=set_ or ()),
+        host=host,
+        port=port,
+        on_first_account=_tell_account,
+        background=work_beside if deliver else None,
+    )
+
+
+def _tell_account(name: str, password: str) -> None:
+    say(f"Nobody could sign in yet. Account [bold]{name}[/bold], password shown only now: [green]{password}[/green]")

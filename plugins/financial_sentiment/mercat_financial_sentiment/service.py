@@ -12,7 +12,7 @@ from mercat.services import Service
 from mercat.store import Store
 from mercat.values import Hit
 from mercat_financial_sentiment import tables
-from mercat_financial_sentiment.detectors import BinomialSurge
+from mercat_financial_sentiment.detectors import BinomialSurge, Verdict
 from mercat_financial_sentiment.tables import AlertRow, MentionRow
 from mercat_financial_sentiment.topics import Topics
 from mercat_financial_sentiment.trends import counts_at, drivers
@@ -109,7 +109,7 @@ class FinancialSentiment(Service[SignalQuery, Signal]):
         verdict = BinomialSurge().judge(counts)
         return Signal(
             verdict.state,
-            verdict.probability,
+            _confidence(verdict),
             evidence=tuple(_hit(mention) for mention in drivers(mentions, at, window=window)),
             abstained=verdict.state == "thin",
             reasons=(verdict.reason,),
@@ -118,6 +118,11 @@ class FinancialSentiment(Service[SignalQuery, Signal]):
             negative=counts.negative,
             baseline=verdict.baseline,
         )
+
+
+def _confidence(verdict: Verdict) -> float:
+    """The probability that the word is right: above the baseline for a surge, not above it for calm."""
+    return {"surge": verdict.probability, "calm": 1.0 - verdict.probability}.get(verdict.state, 0.0)
 
 
 def _hit(mention: MentionRow) -> Hit:

@@ -24,8 +24,8 @@ class SignalQuery(Request):
 class Signal(Answer):
     """Of a text: `value` is its polarity. Of a topic: "surge", "calm" or "thin" (too few stories to say).
 
-    `confidence` of a topic is the probability that its negative share is above its baseline. Counts are stories, not
-    copies.
+    `confidence` of "surge" is the probability that the negative share is above its baseline, of "calm" that it is not.
+    Counts are stories, not copies.
     """
 
     topics: Sequence[str] = ()

@@ -118,7 +118,7 @@ def follow(
     *,
     sources: Sequence[str] | None = None,
     tell: Callable[[Round], None] = lambda round_: None,
-    every_round: Callable[[], None] = lambda: None,
+    every_round: Callable[[], object] = lambda: None,
 ) -> Follow:
     """Return the loop of a running workspace: sources when due, tasks, indexes, deliveries. Call its `run`."""
 

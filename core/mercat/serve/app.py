@@ -17,7 +17,7 @@ from starlette.responses import RedirectResponse, Response
 
 from mercat.errors import DataError, MercatError
 from mercat.serve.batching import Overloaded
-from mercat.serve.gate import SESSION_COOKIE, VISITOR_COOKIE, StoreGate
+from mercat.serve.gate import SESSION_COOKIE, StoreGate
 from mercat.serve.host import Host
 from mercat.serve.middleware import BodyLimit, Failures, RequestRecord, json_log
 from mercat.serve.mount import add_assets, check
@@ -27,6 +27,7 @@ from mercat.serve.system import system_router
 from mercat.web.access import NotSignedIn, TooMany
 from mercat.web.headers import SecurityHeaders
 from mercat.web.problems import error_response, problem, status_of, wants_page
+from mercat.web.visitor import VISITOR_COOKIE
 
 if TYPE_CHECKING:
     from mercat.workspace import Workspace

@@ -17,14 +17,13 @@ from mercat.serve.settings import Settings
 from mercat.web.access import ANONYMOUS, Caller, NotSignedIn
 from mercat.web.csrf import CsrfTokens
 from mercat.web.passwords import verify_password
-from mercat.web.visitor import PREFIX, VisitorTokens
+from mercat.web.visitor import PREFIX, VISITOR_COOKIE, VisitorTokens
 
 if TYPE_CHECKING:
     from mercat.store import Store
     from mercat.store.accounts import User
 
 SESSION_COOKIE = "mercat_session"
-VISITOR_COOKIE = "mercat_visitor"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import secrets
 import threading
+import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 
-from mercat.errors import ConfigError
+from mercat.errors import ConfigError, unknown_name
 from mercat.serve import mount
 from mercat.serve.ask import Served, api, served
 from mercat.serve.gate import StoreGate
@@ -64,7 +66,7 @@ class Host:
         """Mount what `load` built and become ready."""
         workspace = self.workspace
         app.state.gate = StoreGate(signing_key(workspace.folder), self.settings, store=lambda: workspace.store)
-        app.state.frame_origins = self.settings.frame_origins
+        app.state.frame_origins, app.state.ask = self.settings.frame_origins, self.ask
         for name, router in routers.items():
             mount.mount(app, name, router)
         home = home_router(self)
@@ -111,6 +113,15 @@ class Host:
                 await asyncio.to_thread(thread.join, 30)
         if self._workspace is not None:
             await asyncio.to_thread(self._workspace.close)
+
+    async def ask(self, service: str, question: Any) -> Any:
+        """Answer a question of a page. It goes the way of those that come by the API: batch, review, observation."""
+        batchers = {each.name: each.batcher for each in self.services}
+        if service not in batchers:
+            raise unknown_name("service", service, batchers, next="mercat config")
+        if not question.id:
+            question = dataclasses.replace(question, id=uuid.uuid4().hex)
+        return await batchers[service].ask(question)
 
     def backlog(self) -> dict[str, int]:
         """Return the number of outbox rows by state, of those not delivered; at most 1,000 are counted."""

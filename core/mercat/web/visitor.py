@@ -7,6 +7,7 @@ from itsdangerous import BadSignature, SignatureExpired, URLSafeTimedSerializer
 from mercat.web.access import Caller, NotSignedIn
 
 PREFIX = "mcv_"
+VISITOR_COOKIE = "mercat_visitor"
 
 
 class VisitorTokens:

@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from mercat.serve.gate import VISITOR_COOKIE
 from mercat.web.access import NotSignedIn
-from mercat.web.visitor import VisitorTokens
+from mercat.web.visitor import VISITOR_COOKIE, VisitorTokens
 
 KEY = b"k" * 32
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,19 +19,23 @@ from mercat.training.compare import defined, differences, label_f1
 from mercat.training.data import Parts, unseen
 from mercat.values import Example
 
+Baseline = Callable[[Sequence[Example], Sequence[Example]], tuple[str, list[str]]]
+"""(rows to learn from, rows to label) -> the name of a simple method, and its labels"""
 _ALIKE = 0.8  # Jaccard likeness of runs of three characters
 _CHUNK = 512
 
 
-def evaluate_classifier(parts: Parts, artifact: Path, scorer: Scorer, *, progress: Progress) -> Evaluation:
+def evaluate_classifier(
+    parts: Parts, artifact: Path, scorer: Scorer, *, progress: Progress, baseline: Baseline | None = None
+) -> Evaluation:
     """Return test figures: overall, per label (`f1.LABEL`), and on rows unlike any training row (`clean.…`).
 
-    Raises DataError when there is no test row that training has not seen.
+    `baseline` stands in for TF-IDF + logistic regression. Raises DataError when there is no test row that training has not seen.
     """
     rows = _test_rows(parts, artifact)
     true, learned_from = labels_of(rows), [*parts.train, *parts.validation]
     progress("baseline", 0, 1)
-    baseline, theirs = _baseline(learned_from, rows)
+    name, theirs = (baseline or _tfidf)(learned_from, rows)
     like = _resembling(rows, learned_from)
     progress("baseline", 1, 1)
     found = _scores(scorer, rows, progress)
@@ -40,7 +44,7 @@ def evaluate_classifier(parts: Parts, artifact: Path, scorer: Scorer, *, progres
     overall = classification(true, found, scorer.labels, threshold=scorer.threshold)
     return Evaluation(
         metrics={**defined(overall), **_clean(true, ours, ~like), **label_f1(true, ours)},
-        baseline=baseline,
+        baseline=name,
         baseline_metrics={**_basic(true, theirs), **_clean(true, theirs, ~like), **label_f1(true, theirs)},
         differences=differences(true, ours, theirs),
         counts=counts,
@@ -59,7 +63,7 @@ def _test_rows(parts: Parts, artifact: Path) -> list[Example]:
     return rows
 
 
-def _baseline(train: Sequence[Example], rows: Sequence[Example]) -> tuple[str, list[str]]:
+def _tfidf(train: Sequence[Example], rows: Sequence[Example]) -> tuple[str, list[str]]:
     from mercat.evaluation.baselines import TfidfLinear
 
     return TfidfLinear.name, TfidfLinear().fit(texts_of(train), labels_of(train)).predict(texts_of(rows))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from mercat.training.base import Evaluation, Run
 from mercat.training.evaluate import evaluate_classifier
 from mercat.training.full import Full
+from mercat.values import Example
 from mercat_financial_sentiment import wordlist
 
 
@@ -15,7 +17,10 @@ class Polarity(Full):
 
     def evaluate(self, run: Run, artifact: Path) -> Evaluation:
         """Score a finished artifact on test rows that training never saw, beside the finance word list."""
-        baseline = (wordlist.NAME, wordlist.polarity)
         return evaluate_classifier(
-            self.parts(run), artifact, self.scorer(artifact), progress=run.progress, baseline=baseline
+            self.parts(run), artifact, self.scorer(artifact), progress=run.progress, baseline=_word_list
         )
+
+
+def _word_list(train: Sequence[Example], rows: Sequence[Example]) -> tuple[str, list[str]]:
+    return wordlist.NAME, wordlist.polarity([row.text for row in rows])

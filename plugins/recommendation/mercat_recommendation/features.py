@@ -1,0 +1,132 @@
+"""Features of (user, item) as of a time: nothing that happened at that time or later is looked at.
+
+Each feature is centred and scaled over the whole catalogue, so that a weight means the same at every time and the
+candidates that are scored do not change the score of one of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mercat_recommendation import popularity
+from mercat_recommendation.catalogue import Catalogue
+from mercat_recommendation.collaborative import Neighbours, recency
+from mercat_recommendation.events import DAY_S, Log
+from mercat_recommendation.ties import Ties
+
+Column = NDArray[np.float32]
+
+POPULAR = ("popular_7d", "popular_3d", "popular_14d", "popular_all", "in_shop", "new", "quality")
+PERSONAL = ("ease_recent", "ease_all", "alike", "follows", "near", "text", "category", "price")
+NAMES = (*POPULAR, *PERSONAL)
+"""Feature names in the order of columns. The first group is the same for everybody at one time."""
+
+_NEW_DAYS = 30.0
+_LONGEST = 500  # items of a history that are looked at, the latest
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What somebody touched: `seen` in order with repeats, of which `liked` (latest places last) has influence."""
+
+    seen: NDArray[np.int64]
+    liked: NDArray[np.int64]
+    strength: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, log: Log, rows: NDArray[np.int64]) -> History:
+        """Build from the positions of one user's events in a log."""
+        return cls.from_items(log.item[rows], log.strength[rows])
+
+    @classmethod
+    def from_items(cls, items: NDArray[np.int64], strength: NDArray[np.float32]) -> History:
+        """Build from item numbers, oldest first; of repeats the latest counts, and a strength of 0 has no influence."""
+        backwards = items[::-1]
+        _, first = np.unique(backwards, return_index=True)
+        last = np.sort(len(items) - 1 - first)
+        kept = last[strength[last] > 0][-_LONGEST:]
+        return cls(items, items[kept], strength[kept])
+
+
+def popular(log: Log, catalogue: Catalogue, *, at: float) -> Column:
+    """Return shape (POPULAR, items): what holds for everybody at a time."""
+    size = len(catalogue)
+    shown = popularity.first_seen(log, size, at=at)
+    since = np.where(np.isnan(shown), catalogue.born, shown)
+    age_days = np.where(np.isnan(since), 0.0, np.maximum(at - since, 0.0) / DAY_S)
+    columns = [
+        _share(popularity.in_window(log, size, at=at, days=7.0)),
+        _share(popularity.decayed(log, size, at=at, half_life_days=3.0)),
+        _share(popularity.decayed(log, size, at=at, half_life_days=14.0)),
+        _share(popularity.in_window(log, size, at=at, days=1e6)),
+        np.log1p(age_days),
+        (shown > at - _NEW_DAYS * DAY_S).astype(np.float64),
+        popularity.quality(log, size, at=at),
+    ]
+    return _scaled(np.stack(columns))
+
+
+def personal(history: History, ties: Ties, catalogue: Catalogue, vectors: Column) -> Column:
+    """Return shape (PERSONAL, items): what holds for somebody with this history; zeros without one."""
+    liked, size = history.liked, len(catalogue)
+    if not len(liked):
+        return np.zeros((len(PERSONAL), size), dtype=np.float32)
+    short, middle = _weights(history, 5.0), _weights(history, 20.0)
+    columns: list[NDArray[np.floating[Any]]] = [
+        ties.ease.scores(liked, middle),
+        ties.ease.scores(liked, _weights(history, 1e9)),
+        _share(ties.alike.scores(liked, short)),
+        _share(_follows(ties.follows, history)),
+        ties.places @ (middle @ ties.places[liked]),
+        vectors @ (middle @ vectors[liked]),
+        _category(catalogue, liked, middle),
+        _price(catalogue, liked, middle),
+    ]
+    return _scaled(np.stack(columns))
+
+
+def both(shared: Column, own: Column) -> Column:
+    """Return shape (items, NAMES) from the two groups."""
+    return np.concatenate([shared, own]).T
+
+
+def _weights(history: History, half_life: float) -> Column:
+    weights = recency(len(history.liked), half_life=half_life) * history.strength
+    return np.asarray(weights / weights.sum(), dtype=np.float32)
+
+
+def _follows(ties: Neighbours, history: History) -> Column:
+    return ties.scores(history.liked, _weights(history, 10.0))
+
+
+def _category(catalogue: Catalogue, liked: NDArray[np.int64], weights: Column) -> Column:
+    own = (weights @ catalogue.categories[liked] + 0.02) / (catalogue.categories.mean(axis=0) + 0.02)
+    per_item = np.maximum(catalogue.categories.sum(axis=1), 1.0)
+    return np.asarray(catalogue.categories @ np.log(own) / per_item, dtype=np.float32)
+
+
+def _price(catalogue: Catalogue, liked: NDArray[np.int64], weights: Column) -> Column:
+    """Nearness to what this user pays: minus the distance of log prices; 0 where a price is unknown."""
+    logs = np.log(np.where(catalogue.price > 0, catalogue.price, np.nan))
+    paid, known = logs[liked], ~np.isnan(logs[liked])
+    if not known.any():
+        return np.zeros(len(catalogue), dtype=np.float32)
+    usual = float((paid[known] * weights[known]).sum() / weights[known].sum())
+    return np.nan_to_num(-np.abs(logs - usual), nan=0.0).astype(np.float32)
+
+
+def _share(counts: NDArray[np.float64] | Column) -> NDArray[np.float64]:
+    """Log of an item's share relative to an even one; 0.3 keeps items without events in reach."""
+    total = counts.sum()
+    even = counts * (len(counts) / total) if total > 0 else np.zeros(len(counts))
+    return np.asarray(np.log(even + 0.3), dtype=np.float64)
+
+
+def _scaled(rows: NDArray[np.float64] | Column) -> Column:
+    spread = rows.std(axis=1, keepdims=True)
+    centred = rows - rows.mean(axis=1, keepdims=True)
+    return np.where(spread > 1e-9, centred / np.maximum(spread, 1e-9), 0.0).astype(np.float32)

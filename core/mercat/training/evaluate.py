@@ -30,7 +30,8 @@ def evaluate_classifier(
 ) -> Evaluation:
     """Return test figures: overall, per label (`f1.LABEL`), and on rows unlike any training row (`clean.…`).
 
-    `baseline` stands in for TF-IDF + logistic regression. Raises DataError when there is no test row that training has not seen.
+    `baseline` stands in for TF-IDF + logistic regression. Raises DataError when there is no test row that training has
+    not seen.
     """
     rows = _test_rows(parts, artifact)
     true, learned_from = labels_of(rows), [*parts.train, *parts.validation]

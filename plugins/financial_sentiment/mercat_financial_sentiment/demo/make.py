@@ -162,7 +162,9 @@ def _sentences(random_: random.Random) -> list[tuple[str, ...]]:
 def _text(random_: random.Random, template: str, locale: str, company: str | None = None) -> str:
     name = company or random_.choice(list(COMPANIES))
     k = random_.randint(20, 400)
-    text = template.format(c=COMPANIES[name][locale == "zh"], n=random_.randint(2, 29), k=k, m=k + random_.randint(5, 300))
+    text = template.format(
+        c=COMPANIES[name][locale == "zh"], n=random_.randint(2, 29), k=k, m=k + random_.randint(5, 300)
+    )
     opening = random_.choice(OPENINGS) if locale == "en" else ""
     return opening + text
 
@@ -178,7 +180,7 @@ def _news(random_: random.Random) -> list[tuple[str, ...]]:
     items += [_item(random_, 40, "lumen-foods", "positive") for _ in range(16)]
     copied = _item(random_, 52, "halden-robotics", "negative")
     items += [(copied[0] + timedelta(minutes=7 * n), *copied[1:3], SOURCES[n % 5], copied[4]) for n in range(12)]
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for number, (at, text, locale, source, _) in enumerate(sorted(items)):
         title = text.rstrip(".。")
         url = f"https://news.example/{number:05d}"

@@ -37,8 +37,14 @@ def _resolves(extras: list[str]) -> bool:
         print(f"FAIL {name}: {run.stderr.strip().splitlines()[-1:]}")
         return False
     found = dict(re.findall(r"^([A-Za-z0-9._-]+)==([0-9][^\s;]*)", run.stdout, re.MULTILINE))
-    low = [f"{package} {found[package]}" for package, floor in FLOORS.items() if package in found and _below(found[package], floor)]
-    print(f"{'FAIL' if low else 'ok  '} {name}: {len(found)} packages{', below the floor: ' + ', '.join(low) if low else ''}")
+    low = [
+        f"{package} {found[package]}"
+        for package, floor in FLOORS.items()
+        if package in found and _below(found[package], floor)
+    ]
+    print(
+        f"{'FAIL' if low else 'ok  '} {name}: {len(found)} packages{', below the floor: ' + ', '.join(low) if low else ''}"
+    )
     return not low
 
 

@@ -60,11 +60,13 @@ def demo(
                 say(f"\n[bold cyan]{number}/{len(verticals)}  {vertical.title}[/bold cyan]")
             results |= run_vertical(workspace, vertical, quiet=json, real=data is not None)
         password = _account(workspace)
+    (folder / "report.json").write_text(to_json(results), encoding="utf-8")
     if json:
         typer.echo(to_json({"workspace": folder, "results": results}))
         return
     _summary(results)
-    say(f"\nThe workspace is [bold]{folder}[/bold]; its API key, shown only now: [green]{key}[/green]")
+    say(f"\nAll figures are in {folder / 'report.json'}")
+    say(f"The workspace is [bold]{folder}[/bold]; its API key, shown only now: [green]{key}[/green]")
     say(f"Serve it: [bold]make serve[/bold], or mercat serve --config {config}")
     say(f"Then open http://127.0.0.1:8765 and sign in as [bold]demo[/bold] with [green]{password}[/green]")
 

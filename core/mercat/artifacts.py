@@ -209,7 +209,7 @@ class Artifacts:
             raise ArtifactError(
                 f"Artifact '{name}' cannot go back",
                 f"{current} is its only promoted version",
-                f"mercat artifacts list {name}",
+                "mercat artifacts list",
             )
         previous = lines.pop()
         _write_durably(parent / "current", previous + "\n")

@@ -8,7 +8,19 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ("torch", "transformers", "faiss", "numpy", "sqlmodel", "sqlalchemy", "httpx", "fastapi", "pydantic", "sklearn", "jinja2")
+HEAVY = (
+    "torch",
+    "transformers",
+    "faiss",
+    "numpy",
+    "sqlmodel",
+    "sqlalchemy",
+    "httpx",
+    "fastapi",
+    "pydantic",
+    "sklearn",
+    "jinja2",
+)
 COMMANDS = {
     "import mercat": "import mercat",
     "mercat --help": "from mercat.cli.app import main; main(['--help'])",
@@ -29,7 +41,9 @@ def test_nothing_heavy_is_loaded(name: str, tmp_path: Path) -> None:
 def test_help_with_a_broken_plugin_enabled(tmp_path: Path) -> None:
     (tmp_path / "mercat.toml").write_text('[mercat]\nplugins = ["not-there"]\n')
     for arguments in (["--help"], ["plugins"], ["doctor"], ["init", "--help"]):
-        run = subprocess.run([sys.executable, "-m", "mercat.cli.app", *arguments], capture_output=True, text=True, cwd=tmp_path)
+        run = subprocess.run(
+            [sys.executable, "-m", "mercat.cli.app", *arguments], capture_output=True, text=True, cwd=tmp_path
+        )
         assert "Traceback" not in run.stderr, run.stderr
         assert run.returncode in (0, 1)
 

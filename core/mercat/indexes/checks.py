@@ -16,7 +16,8 @@ def unit_vectors(vectors: Vectors, dimensions: int, *, what: str) -> Vectors:
     """Return `vectors` as float32 of shape (n, dimensions), each row of length 1; DataError if that cannot be."""
     array = np.ascontiguousarray(vectors, dtype=np.float32)
     if array.ndim != 2 or array.shape[1] != dimensions:
-        raise DataError(f"{what} takes vectors of shape (rows, {dimensions})", f"The shape is {array.shape}")
+        cure = f"vectors of the encoder that the index is for: shape (rows, {dimensions})"
+        raise DataError(f"{what} takes vectors of {dimensions} dimensions", f"The shape is {array.shape}", cure)
     lengths = np.sqrt(np.einsum("ij,ij->i", array, array, dtype=np.float64))
     bad = ~(np.isfinite(lengths) & (lengths > 0))
     if bad.any():
@@ -29,9 +30,10 @@ def unit_vectors(vectors: Vectors, dimensions: int, *, what: str) -> Vectors:
 def last_of_each(ids: Sequence[str], vectors: Vectors) -> tuple[list[str], Vectors]:
     """Keep one row per id: the last one counts, as if the rows had come one by one."""
     if len(ids) != len(vectors):
-        raise DataError("An index takes one id per vector", f"{len(ids)} ids came with {len(vectors)} vectors")
+        found = f"{len(ids)} ids came with {len(vectors)} vectors"
+        raise DataError("An index takes one id per vector", found, "ids and vectors of equal length")
     if not all(isinstance(key, str) and key for key in ids):
-        raise DataError("The ids of an index are non-empty strings", "At least one is not")
+        raise DataError("The ids of an index are non-empty strings", "At least one is not", "str(id) of each row")
     last = {key: position for position, key in enumerate(ids)}
     if len(last) == len(ids):
         return list(ids), vectors
@@ -41,7 +43,7 @@ def last_of_each(ids: Sequence[str], vectors: Vectors) -> tuple[list[str], Vecto
 def positive(k: int) -> int:
     """Return `k`, or raise DataError if it asks for nothing."""
     if k < 1:
-        raise DataError("A search takes k of 1 or more", f"k is {k}")
+        raise DataError("A search takes k of 1 or more", f"k is {k}", "k = 10")
     return k
 
 

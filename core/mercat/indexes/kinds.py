@@ -21,7 +21,8 @@ def checked_kind(kind: str) -> str:
         return GRAPH
     if re.fullmatch(r"hnsw[1-9]\d?", kind.lower()):
         return kind.upper()
-    raise ConfigError(f"An index of kind '{kind}' was asked for", "Known: auto, flat, hnsw, HNSW16, HNSW32, HNSW64")
+    known = "Known: auto, flat, hnsw, HNSW16, HNSW32, HNSW64"
+    raise ConfigError(f"An index of kind '{kind}' was asked for", known, 'kind = "auto"')
 
 
 def kind_due(asked: str, *, rows: int, now: str, flat_rows: int) -> str:

@@ -41,6 +41,7 @@ class Fused:
             raise ConfigError(
                 "A fused retriever takes at least one retriever and one weight for each",
                 f"{len(retrievers)} retrievers came with {len(weights or [])} weights",
+                "weights of the same number, or none",
             )
         self.collection = retrievers[0].collection
         self._retrievers, self._depth, self._rrf_k = list(retrievers), depth, rrf_k

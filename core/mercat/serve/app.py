@@ -98,7 +98,8 @@ def _handle_errors(app: FastAPI, host: Host) -> None:
         if status == 404 and host.readiness.state != "ready":
             loading = MercatError("mercat is starting", "Models are being loaded", "again in a moment")
             return error_response(request, 503, loading, {"Retry-After": RETRY_S})
-        return error_response(request, status, MercatError(f"{request.method} {request.url.path}", detail), headers)
+        told = MercatError(f"{request.method} {request.url.path}", detail, "/docs shows what is served")
+        return error_response(request, status, told, headers)
 
     async def unusable(request: Request, error: Exception) -> Response:
         found = error.errors() if isinstance(error, RequestValidationError) else []

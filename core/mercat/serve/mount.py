@@ -26,7 +26,8 @@ def mount(app: FastAPI, name: str, router: Any) -> None:
     if name in RESERVED or not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", name):
         raise ConfigError(f"[routers.{name}] cannot be served at /{name}", "The name is taken or odd", "another name")
     if not isinstance(router, APIRouter):
-        raise ConfigError(f"[routers.{name}] gives a {type(router).__name__}", "A mercat.web.Router is wanted", "")
+        found = f"It gives a {type(router).__name__}"
+        raise ConfigError(f"[routers.{name}] cannot be served", found, "a factory that returns mercat.web.Router")
     check(router.routes, f"[routers.{name}]")
     if isinstance(router, Router):
         router.base = f"/{name}"

@@ -17,7 +17,7 @@ _SIGNS = (
     (("readonly database", "42501", "25006"), "It may not be written by this user", "give this user write access"),
     (("unable to open",), "The file cannot be opened", "check the folder and its permissions"),
     (("not a database", "malformed"), "The file is damaged or no database", "mercat restore BACKUP NEW_FOLDER"),
-    (("disk I/O error", "58030"), "The disk did not read or write", "check the disk, then mercat restore BACKUP NEW_FOLDER"),
+    (("disk I/O error", "58030"), "The disk did not read or write", "check it, then mercat restore BACKUP NEW_FOLDER"),
     (("no such table", "no such column", "42P01", "42703"), "A table is missing", "mercat db upgrade"),
     (
         ("connection", "08", "57P", "could not translate host", "password authentication"),

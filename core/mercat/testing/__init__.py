@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mercat.testing.plugins import PluginContract as PluginContract
     from mercat.testing.plugins import ServiceContract as ServiceContract
     from mercat.testing.retrieval import RetrieverContract as RetrieverContract
-    from mercat.testing.store import StoreContract as StoreContract
+    from mercat.testing.store import TableSetContract as TableSetContract
     from mercat.testing.training import RecipeContract as RecipeContract
 
 _WHERE = {
@@ -31,7 +31,7 @@ _WHERE = {
     "ServiceContract": "plugins",
     "SinkContract": "connect",
     "SourceContract": "connect",
-    "StoreContract": "store",
+    "TableSetContract": "store",
 }
 __all__ = sorted(_WHERE)
 

@@ -109,6 +109,22 @@ def _refusal(
     return ""
 
 
+def joined(old: Log, new: Log) -> Log:
+    """Return both logs as one, users numbered as in `old`; at equal times the old events come first."""
+    numbers = {name: number for number, name in enumerate(old.users)}
+    turned = np.array([numbers.setdefault(name, len(numbers)) for name in new.users], dtype=np.int64)
+    at = np.concatenate([old.at, new.at])
+    order = np.argsort(at, kind="stable")
+    return Log(
+        tuple(numbers),
+        np.concatenate([old.user, turned[new.user] if len(new) else new.user])[order],
+        np.concatenate([old.item, new.item])[order],
+        at[order],
+        np.concatenate([old.weight, new.weight])[order],
+        np.concatenate([old.strength, new.strength])[order],
+    )
+
+
 def _sorted(users: tuple[str, ...], columns: list[tuple[int, int, float, float, float]]) -> Log:
     if not columns:
         none = np.zeros(0)

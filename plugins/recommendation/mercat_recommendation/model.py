@@ -83,12 +83,15 @@ class RankModel:
         )
 
 
-def hit_rates(warm: Outcome, cold: Outcome | None) -> tuple[float, ...]:
-    """Return the share of lists with a hit: without history, then from each of 1, 5 and 20 items of one's own."""
+def hit_rates(warm: Outcome, cold: Outcome, popular: Outcome) -> tuple[float, ...]:
+    """Return the share of lists with a hit: without history, then from each of 1, 5 and 20 items of one's own.
+
+    Where there are fewer than ten lists, that of all counts; without history, that of popularity shown to everybody.
+    """
     hits, sizes = np.array(warm.hits()), np.array(warm.histories)
     overall = float(hits.mean()) if len(hits) else 0.0
     bounds: Sequence[int] = (*_HISTORIES, np.iinfo(np.int64).max)
-    found = [_mean(np.array(cold.hits()) if cold else np.zeros(0), overall)]
+    found = [_mean(np.array(cold.hits()), _mean(np.array(popular.hits()), 0.0))]
     for low, high in pairwise(bounds):
         found.append(_mean(hits[(sizes >= low) & (sizes < high)], overall))
     return tuple(found)

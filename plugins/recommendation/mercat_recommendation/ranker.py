@@ -51,8 +51,9 @@ class Blend:
 
 
 def popularity_blend() -> Blend:
-    """Return the baseline as a blend: popular in the last 7 days."""
-    return Blend(np.array([float(name == "popular_7d") for name in NAMES], dtype=np.float32))
+    """Return the baseline as a blend: popular in the last 7 days; ties go to what was popular in longer windows."""
+    weights = {"popular_7d": 1.0, "popular_14d": 1e-3, "popular_all": 1e-4}
+    return Blend(np.array([weights.get(name, 0.0) for name in NAMES], dtype=np.float32))
 
 
 def choice(

@@ -151,7 +151,7 @@ class Ranker:
             tuple(item.id for item in data.catalogue.items),
             tuple(data.catalogue.texts()),
             vectors,
-            hit_rates(walked.outcomes.get(way.name, Outcome()), walked.outcomes.get(COLD)),
+            hit_rates(*(walked.outcomes.get(name, Outcome()) for name in (way.name, COLD, BASELINE))),
         )
 
     def _report(self, data: Data, walked: Walked, way: Way, seconds: float, seed: int) -> Report:

@@ -9,23 +9,21 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from mercat.text.language import detect
-from mercat.text.sentences import sentences
-
 from mercat.classifiers.base import Classifier, Prediction
 from mercat.errors import DataError
 from mercat.retrieval.base import Retriever
 from mercat.services import Service
 from mercat.store import Store, Transaction
+from mercat.text.language import detect
 from mercat.text.redact import Redactor
+from mercat.text.sentences import sentences
 from mercat.values import Answer, Hit, Objection
-from mercat_customer_service.conversations import Conversation
+from mercat_customer_service.conversations import MAX_CHARS, Conversation, Desk
 from mercat_customer_service.policy import Decision, Limits, Situation, decide
 from mercat_customer_service.replies import Replies, phrase, wants_person
 from mercat_customer_service.tables import TurnRow
 from mercat_customer_service.values import Reply, Turn
 
-MAX_CHARS = 8_000
 DEFAULT_ANSWER = Limits().answer
 
 
@@ -33,7 +31,7 @@ DEFAULT_ANSWER = Limits().answer
 class _Understood:
     turn: Turn
     text: str  # redacted
-    locale: str
+    locale: str  # "" where neither the request nor the words say it
     prediction: Prediction | None
     hits: Sequence[Hit]
 
@@ -66,8 +64,13 @@ class CustomerService(Service[Turn, Reply]):
         self.store, self.intents, self.help, self.sink = store, intents, help, sink
         self.replies = Replies.read(replies)
         self._answer, self._choice, self._article, self._questions = answer, choice, article, questions
-        self._locales, self._name, self._clock = tuple(intent_locales), section_name, clock
+        self._locales, self.name, self._clock = tuple(intent_locales) or ("en",), section_name, clock
         self._redactor = Redactor()
+
+    @property
+    def desk(self) -> Desk:
+        """What a person at the desk may do."""
+        return Desk(self.store, self._clock, service=self.name)
 
     @property
     def limits(self) -> Limits:
@@ -95,7 +98,7 @@ class CustomerService(Service[Turn, Reply]):
         with self.store.transaction() as tx:
             conversation = self._conversation(tx, replace(request, conversation=answer.conversation), answer.locale)
             if (turn := conversation.answered(request.id)) is not None:
-                turn.text, turn.action = phrase("hand_over", answer.locale), "hand_over"
+                turn.text, turn.action, turn.reason = phrase("hand_over", answer.locale), "hand_over", reasons[0]
                 reply = replace(
                     answer,
                     value=turn.text,
@@ -121,8 +124,8 @@ class CustomerService(Service[Turn, Reply]):
                     f"A turn has at most {MAX_CHARS} characters", f"This one has {len(turn.text)}", "a shorter text"
                 )
         texts = [self._redactor.redact(turn.text) for turn in turns]
-        locales = [turn.locale or detect(text) for turn, text in zip(turns, texts, strict=True)]
-        spoken = [number for number, locale in enumerate(locales) if locale in self._locales]
+        locales = [_language(turn.locale) or detect(text) for turn, text in zip(turns, texts, strict=True)]
+        spoken = [number for number, locale in enumerate(locales) if not locale or locale in self._locales]
         predictions: dict[int, Prediction] = {}
         if spoken:
             predictions = dict(zip(spoken, self.intents.predict_many([texts[n] for n in spoken]), strict=True))
@@ -133,6 +136,9 @@ class CustomerService(Service[Turn, Reply]):
         conversation = self._conversation(tx, one.turn, one.locale)
         if one.turn.id and (before := conversation.answered(one.turn.id)) is not None:
             return _from_row(before)
+        one = self._in_language(one, conversation)
+        if conversation.row.state == "closed":  # whoever writes again is answered again
+            conversation.row.state = "bot"
         situation = self._situation(conversation, one)
         decision = decide(situation, self.limits)
         reply = self._reply(conversation, one, decision)
@@ -152,10 +158,17 @@ class CustomerService(Service[Turn, Reply]):
             self._ticket(tx, conversation, decision)
         return reply
 
+    def _in_language(self, one: _Understood, conversation: Conversation) -> _Understood:
+        """A bare "1" and a chosen option are in the language of the conversation, whatever their words look like."""
+        row = conversation.row
+        picked = row.locale if self._chosen(one.text, row.offered, row.locale) else ""
+        row.locale = locale = picked or one.locale or row.locale or self._locales[0]
+        return replace(one, locale=locale, prediction=one.prediction if locale in self._locales else None)
+
     def _conversation(self, tx: Transaction, turn: Turn, locale: str) -> Conversation:
         name = turn.conversation or uuid.uuid4().hex
         return Conversation.load(
-            tx, name, service=self._name, subject=turn.customer, locale=locale, now=turn.at or self._clock()
+            tx, name, service=self.name, subject=turn.customer, locale=locale, now=turn.at or self._clock()
         )
 
     def _situation(self, conversation: Conversation, one: _Understood) -> Situation:
@@ -240,8 +253,13 @@ class CustomerService(Service[Turn, Reply]):
             "locale": row.locale,
             "transcript": transcript,
         }
-        key = f"hand-off/{self._name}/{row.id}/{row.handed_over}"
+        key = f"hand-off/{self.name}/{row.id}/{row.handed_over}"
         tx.send(self.sink, "ticket", payload, key=key, order=row.id, subject=row.subject)
+
+
+def _language(locale: str) -> str:
+    """Return "zh" for "zh-CN"."""
+    return locale.partition("-")[0].lower()
 
 
 def _quote(hit: Hit, max_chars: int = 600) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Index, MetaData, Text, UniqueConstraint
+from sqlalchemy import Index, MetaData, Text, UniqueConstraint, func, tuple_, update
 from sqlalchemy.orm import registry
 from sqlmodel import Field, Session, SQLModel, col, select
 
@@ -69,13 +69,34 @@ def locked(session: Session, conversation: str) -> ConversationRow | None:
     return session.get(ConversationRow, conversation, with_for_update=True)
 
 
-def latest(session: Session, *, state: str, limit: int) -> Sequence[ConversationRow]:
-    """Return the latest conversations, those that wait for a person first."""
-    waiting_first = col(ConversationRow.state) != "person"
-    query = select(ConversationRow).order_by(waiting_first, col(ConversationRow.updated_at).desc())
+def latest(session: Session, *, service: str, state: str, limit: int) -> Sequence[ConversationRow]:
+    """Return the latest conversations of a service, those in the hands of a person first."""
+    person_first = col(ConversationRow.state) != "person"
+    query = select(ConversationRow).order_by(person_first, col(ConversationRow.updated_at).desc())
+    query = query.where(ConversationRow.service == service)
     if state:
         query = query.where(ConversationRow.state == state)
     return session.exec(query.limit(limit)).all()
+
+
+def by_state(session: Session, service: str) -> dict[str, int]:
+    """Return how many conversations of a service are in each state."""
+    query = select(ConversationRow.state, func.count()).where(ConversationRow.service == service)
+    return dict(session.exec(query.group_by(col(ConversationRow.state))).all())
+
+
+def last_turns(session: Session, conversations: Sequence[str]) -> dict[str, TurnRow]:
+    """Return what the customer, or a person at the desk, said last in each conversation."""
+    last = select(TurnRow.conversation, func.max(TurnRow.number))
+    last = last.where(col(TurnRow.conversation).in_(conversations), TurnRow.speaker != "desk")
+    keys = [tuple(row) for row in session.exec(last.group_by(TurnRow.conversation)).all()]
+    found = select(TurnRow).where(tuple_(col(TurnRow.conversation), col(TurnRow.number)).in_(keys))
+    return {turn.conversation: turn for turn in session.exec(found).all()} if keys else {}
+
+
+def give_to(session: Session, conversation: str, subject: str) -> None:
+    """Put a customer's name on the turns of a conversation that began without one, so that erasure finds them."""
+    session.exec(update(TurnRow).where(col(TurnRow.conversation) == conversation).values(subject=subject))
 
 
 def turns_of(session: Session, conversation: str) -> Sequence[TurnRow]:
@@ -84,9 +105,9 @@ def turns_of(session: Session, conversation: str) -> Sequence[TurnRow]:
     return session.exec(query).all()
 
 
-def answer_to(session: Session, conversation: str, request_id: str) -> TurnRow | None:
-    """Return the desk's turn that answered a request, if one did."""
+def answer_to(session: Session, conversation: str, request_id: str, *, speaker: str = "desk") -> TurnRow | None:
+    """Return the desk's (or a person's) turn that answered a request, if one did."""
     query = select(TurnRow).where(
-        TurnRow.request_id == request_id, TurnRow.conversation == conversation, TurnRow.speaker == "desk"
+        TurnRow.request_id == request_id, TurnRow.conversation == conversation, TurnRow.speaker == speaker
     )
     return session.exec(query).first()

@@ -25,6 +25,18 @@ from numpy.typing import NDArray
 from mercat.errors import ArtifactError, unknown_name
 
 SCHEMA = 1
+_KEYS = (
+    "kind",
+    "recipe",
+    "provider",
+    "config",
+    "encoder_fingerprint",
+    "data_digest",
+    "seed",
+    "metrics",
+    "details",
+    "files",
+)
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
 
 
@@ -254,6 +266,9 @@ class Artifacts:
         try:
             meta = json.loads(path.read_text())
             schema = meta["schema"]
+            if schema == SCHEMA:
+                datetime.fromisoformat(meta["created_at"])
+                _ = [meta[key] for key in _KEYS]
         except (ValueError, KeyError, TypeError) as error:
             raise ArtifactError(
                 f"Artifact '{name}' version {version} cannot be read",

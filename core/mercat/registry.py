@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from mercat.errors import MissingExtra, PluginError, unknown_name
+from mercat.errors import MercatError, MissingExtra, PluginError, unknown_name
 
 KINDS: dict[str, str] = {
     "sources": "mercat.connect.base:Source",
@@ -84,6 +84,8 @@ class Part:
                 "It is not installed",
                 _install(package, self),
             ) from error
+        except MercatError:  # it says itself what it lacks
+            raise
         except Exception as error:
             raise PluginError(f"'{self.name}' ({self.kind}) cannot be loaded", repr(error), self._cure()) from error
         return found  # type: ignore[no-any-return]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import inspect
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin
 
 from mercat.config import Section, resolve_secret
-from mercat.errors import ConfigError, UnknownKey
+from mercat.errors import ConfigError, DataError, UnknownKey
 from mercat.registry import Registry
 
 Build = Callable[[str, str], Any]
@@ -88,6 +90,35 @@ def dependencies(factory: Callable[..., Any], section: Section, registry: Regist
         if kind:
             found += [(kind, str(item)) for item in (value if many else [value])]
     return found
+
+
+def request_from(wanted: type[Any], fields: Mapping[str, Any], *, service: str) -> Any:
+    """Return a request of the dataclass `wanted` with these fields; times may be texts (ISO 8601 with a time zone).
+
+    Raises UnknownKey for a field it does not have, DataError for a value that does not fit or is lacking.
+    """
+    known = [field.name for field in dataclasses.fields(wanted)]
+    cure = f"mercat ask {service} --field name=value, with {', '.join(known)}"
+    for name in fields:
+        if name not in known:
+            raise UnknownKey(f"Service '{service}' was asked with '{name}'", f"It takes: {', '.join(known)}", cure)
+    import pydantic
+
+    try:
+        request = pydantic.TypeAdapter(wanted).validate_python(dict(fields))
+    except pydantic.ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(step) for step in problem["loc"])
+        raise DataError(f"Service '{service}' was asked", f"{where}: {problem['msg']}", cure) from error
+    except pydantic.PydanticUserError:  # fields of types that check themselves
+        request = wanted(**fields)
+    for name in known:
+        value = getattr(request, name)
+        if isinstance(value, datetime) and value.tzinfo is None:
+            raise DataError(
+                f"Service '{service}' was asked", f"{name} has no time zone", f"{name}={value.isoformat()}Z"
+            )
+    return request
 
 
 def _parameters(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:

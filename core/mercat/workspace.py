@@ -6,6 +6,7 @@ import dataclasses
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -13,12 +14,12 @@ from typing import Any
 
 from mercat.artifacts import Artifacts
 from mercat.config import Config, Section
-from mercat.errors import ConfigError, UnknownKey
+from mercat.errors import ConfigError
 from mercat.parts import register_core
 from mercat.plugins import Plugins
 from mercat.registry import Part, Registry
 from mercat.services import HandsOver, request_type
-from mercat.signatures import bind, check, dependencies
+from mercat.signatures import bind, check, dependencies, request_from
 from mercat.store import Store
 from mercat.values import Answer, Event, Objection, Request
 
@@ -117,17 +118,12 @@ class Workspace:
             self.config.section(other_kind, other)
 
     def ask(self, service: str, /, **fields: Any) -> Any:
-        """Ask a service by keyword: `app.ask("desk", text="…")`. Raises UnknownKey for a field it does not take."""
+        """Ask a service by keyword: `app.ask("desk", text="…")`.
+
+        Raises UnknownKey for a field that it does not take, DataError for a value that does not fit or is lacking.
+        """
         wanted = request_type(self.get("services", service))
-        known = [field.name for field in dataclasses.fields(wanted)]
-        for name in fields:
-            if name not in known:
-                raise UnknownKey(
-                    f"Service '{service}' was asked with '{name}'",
-                    f"It takes: {', '.join(known)}",
-                    f"mercat ask {service} --help",
-                )
-        return self.answer_many(service, [wanted(**fields)])[0]
+        return self.answer_many(service, [request_from(wanted, fields, service=service)])[0]
 
     def answer_many(self, service: str, requests: Sequence[Request]) -> list[Answer]:
         """Answer a batch: service, then review by plugins, then observation.
@@ -152,15 +148,18 @@ class Workspace:
         return answers
 
     def close(self) -> None:
-        """Close every part that can be closed, and the store. May be called twice."""
-        with self._lock:
-            for part in reversed(self._built.values()):
-                if callable(closing := getattr(part, "close", None)):
-                    closing()
-            self._built.clear()
+        """Close every part that can be closed, last built first, then the store. May be called twice.
+
+        One that cannot be closed keeps nothing else open; its exception is raised at the end.
+        """
+        with self._lock, ExitStack() as closings:
             if self._store is not None:
-                self._store.close()
-                self._store = None
+                closings.callback(self._store.close)
+            for part in self._built.values():
+                if callable(closing := getattr(part, "close", None)):
+                    closings.callback(closing)
+            self._built.clear()
+            self._store = None
 
     def _reviewed(self, name: str, service: Any, request: Request, answer: Answer) -> Answer:
         section = self.config.section("services", name)

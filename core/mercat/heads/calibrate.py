@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mercat.errors import missing_extra
+
 Floats = NDArray[Any]
 _GOLDEN = (5**0.5 - 1) / 2
 
@@ -77,7 +79,10 @@ class IsotonicTables:
 
 def fit_isotonic(scores: Floats, targets: NDArray[np.intp]) -> IsotonicTables:
     """Fit a rising step function per column of `scores`, shape (rows, labels), to "the true column is this one"."""
-    from sklearn.isotonic import IsotonicRegression
+    try:
+        from sklearn.isotonic import IsotonicRegression
+    except ModuleNotFoundError as error:
+        raise missing_extra("Isotonic calibration", error.name or "scikit-learn", "train") from error
 
     floor = 1.0 / scores.size  # no finite number of rows proves that a label is impossible
     xs, ys = [], []

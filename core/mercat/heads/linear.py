@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mercat.artifacts import load_arrays, save_arrays
-from mercat.errors import ArtifactError, DataError
+from mercat.errors import ArtifactError, DataError, missing_extra
 from mercat.heads.abstain import choose_threshold
 from mercat.heads.base import Scores, Vectors
 from mercat.heads.calibrate import IsotonicTables, fit_isotonic, fit_temperature, softmax
@@ -63,7 +63,10 @@ class LinearHead:
         threshold: the most coverage at which kept rows err no more; None leaves it at 0, never abstain. A label seen
         once is dropped and noted. Raises DataError when fewer than two labels remain or shapes do not match.
         """
-        from mercat.heads.fitting import fit_linear
+        try:
+            from mercat.heads.fitting import fit_linear
+        except ModuleNotFoundError as error:
+            raise missing_extra("Fitting a linear head", error.name or "scikit-learn", "train") from error
 
         return fit_linear(
             vectors,

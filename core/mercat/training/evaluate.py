@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mercat.errors import DataError
+from mercat.errors import DataError, missing_extra
 from mercat.evaluation.base import Metric
 from mercat.evaluation.metrics import accuracy, classification, macro_f1
 from mercat.evaluation.splits import key_of
@@ -65,7 +65,10 @@ def _test_rows(parts: Parts, artifact: Path) -> list[Example]:
 
 
 def _tfidf(train: Sequence[Example], rows: Sequence[Example]) -> tuple[str, list[str]]:
-    from mercat.evaluation.baselines import TfidfLinear
+    try:
+        from mercat.evaluation.baselines import TfidfLinear
+    except ModuleNotFoundError as error:
+        raise missing_extra("The baseline of an evaluation", error.name or "scikit-learn", "train") from error
 
     return TfidfLinear.name, TfidfLinear().fit(texts_of(train), labels_of(train)).predict(texts_of(rows))
 

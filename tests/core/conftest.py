@@ -1,0 +1,40 @@
+"""Plugins that are really installed for one test: a module and its distribution's metadata on the path."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+Install = Callable[..., Path]
+
+
+@pytest.fixture
+def install(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+    """Return `install(name, source, **groups)`: distribution mercat-NAME 1.0 with an entry point in the group mercat.
+
+    It returns the folder that is on the path, for the PYTHONPATH of a process of its own.
+    """
+    folder = tmp_path_factory.mktemp("site")
+    monkeypatch.syspath_prepend(folder)
+    modules: list[str] = []
+
+    def make(name: str, source: str, *, version: str = "1.0", also: str = "") -> Path:
+        module = f"installed_{name.replace('-', '_')}"
+        (folder / f"{module}.py").write_text(textwrap.dedent(source), encoding="utf-8")
+        metadata = folder / f"mercat_{name.replace('-', '_')}-{version}.dist-info"
+        metadata.mkdir()
+        about = f"Metadata-Version: 2.1\nName: mercat-{name}\nVersion: {version}\nSummary: {name} for a test\n"
+        (metadata / "METADATA").write_text(about)
+        (metadata / "entry_points.txt").write_text(f"[mercat]\n{name} = {module}\n{textwrap.dedent(also)}")
+        modules.append(module)
+        importlib.invalidate_caches()
+        return folder
+
+    yield make
+    for module in modules:
+        sys.modules.pop(module, None)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Column, Table
@@ -28,6 +29,8 @@ class Kind:
     value_type: type[Any]
     columns: tuple[str, ...]
     encode: Callable[[Any], tuple[Any, ...]]
+    texts: Callable[[tuple[Any, ...]], tuple[str, ...]]  # those of the encoded values that are text
+    others: Callable[[tuple[Any, ...]], Any]
     person: str = "subject"
 
     @property
@@ -70,7 +73,7 @@ def _document(row: Document) -> tuple[Any, ...]:
 
 
 def _passage(row: Passage) -> tuple[Any, ...]:
-    return row.id, row.document_id, row.text, row.start, row.end, _metadata(row.metadata)
+    return row.id, row.document_id, row.text, int(row.start), int(row.end), _metadata(row.metadata)
 
 
 def _example(row: Example) -> tuple[Any, ...]:
@@ -85,7 +88,7 @@ def _interaction(row: Interaction) -> tuple[Any, ...]:
     if not math.isfinite(weight):
         raise DataError(f"Row '{row.id}' cannot be stored", f"Its weight is {weight}", "a finite number")
     return (
-        row.id, row.user_id, row.item_id, row.kind, _time(row.at), weight, row.session, _metadata(row.metadata),
+        row.id, row.user_id, row.item_id, row.kind, in_utc(row.at), weight, row.session, _metadata(row.metadata),
     )  # fmt: skip
 
 
@@ -97,19 +100,32 @@ KINDS: Mapping[str, Kind] = {
             Document,
             ("id", "text", "title", "url", "source", "locale", "published_at", "updated_at", "subject", "details"),
             _document,
+            itemgetter(0, 1, 2, 3, 4, 5, 8, 9),
+            itemgetter(6, 7),
         ),
-        Kind("passages", Passage, ("id", "document_id", "text", "start_char", "end_char", "details"), _passage),
+        Kind(
+            "passages",
+            Passage,
+            ("id", "document_id", "text", "start_char", "end_char", "details"),
+            _passage,
+            itemgetter(0, 1, 2, 5),
+            itemgetter(3, 4),
+        ),
         Kind(
             "examples",
             Example,
             ("id", "text", "label", "text_pair", "split", "group_key", "at", "subject", "details"),
             _example,
+            itemgetter(0, 1, 2, 3, 4, 5, 7, 8),
+            itemgetter(6),
         ),
         Kind(
             "interactions",
             Interaction,
             ("id", "user_id", "item_id", "kind", "at", "weight", "session", "details"),
             _interaction,
+            itemgetter(0, 1, 2, 3, 6, 7),
+            itemgetter(4, 5),
             person="user_id",
         ),
     )
@@ -139,17 +155,16 @@ def encode(kind: Kind, row: Row, *, collection: str, source: str) -> Encoded:
     """
     try:
         values = kind.encode(row)
-        joined = "\0".join([value if type(value) is str else _told(value) for value in values])
-        content = joined.encode()
+        texts = kind.texts(values)
+        joined = "\0".join(texts)
+        content = f"{joined}\0{kind.others(values)}".encode()
     except (UnicodeEncodeError, TypeError, AttributeError, ValueError) as error:
         raise DataError(f"Row '{row.id}' cannot be stored", str(error), "a row of proper values") from error
-    if joined.count("\0") != len(values) - 1:
+    if joined.count("\0") != len(texts) - 1:
         raise DataError(f"Row '{row.id}' cannot be stored", "It holds a NUL character", 'text.replace("\\0", "")')
     if not values[0]:
         raise DataError("A row cannot be stored", "Its id is empty", "an id that stays the same on the next import")
     columns: Encoded = dict(zip(kind.columns, values, strict=True))
-    if None in values and any(columns[name] is None for name in kind.columns if not kind.table.c[name].nullable):
-        raise DataError(f"Row '{row.id}' cannot be stored", "A text of it is None", "an empty text")
     columns["source"] = columns.get("source") or source
     columns["collection"] = collection
     columns["digest"] = blake2b(content, digest_size=16).hexdigest()
@@ -166,11 +181,3 @@ def problem_of(row: Row) -> str | None:
     except DataError as error:
         return error.found
     return None
-
-
-def _told(value: Any) -> str:
-    if value is None or isinstance(value, int | float | str):
-        return str(value)
-    if isinstance(value, datetime):
-        return value.isoformat()
-    raise TypeError(f"{value!r} is no text, number or time")

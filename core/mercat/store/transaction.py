@@ -8,9 +8,10 @@ from datetime import datetime
 from functools import cached_property
 from hashlib import sha256
 from itertools import islice
+from operator import itemgetter
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Table, bindparam, select, update
+from sqlalchemy import Connection, Insert, Table, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session
 
@@ -165,7 +166,22 @@ class Transaction:
         replaced = {name: insert.excluded[name] for name in rows[0] if name not in keys}
         statement = insert.on_conflict_do_update(index_elements=keys, set_=replaced)
         for chunk in chunks(rows):
-            self.connection.execute(statement, chunk)
+            if self.connection.dialect.positional:
+                self._put_positional(of, statement, chunk)
+            else:
+                self.connection.execute(statement, chunk)
+
+    def _put_positional(self, of: Table, statement: Insert, rows: Sequence[Encoded]) -> None:
+        """Execute with plain tuples, past SQLAlchemy's work on every single parameter: half the time on SQLite."""
+        dialect = self.connection.dialect
+        compiled = statement.compile(dialect=dialect, column_keys=list(rows[0]))
+        names = compiled.positiontup or []
+        processors = {name: of.c[name].type.bind_processor(dialect) for name in names}
+        changed = [(name, process) for name, process in processors.items() if process is not None]
+        for name, process in changed:
+            for row in rows:
+                row[name] = process(row[name])
+        self.connection.exec_driver_sql(compiled.string, [*map(itemgetter(*names), rows)])
 
 
 def chunks(values: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:

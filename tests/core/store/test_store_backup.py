@@ -7,6 +7,7 @@ import pytest
 
 from mercat.errors import StoreError
 from mercat.store import Store
+from mercat.testing.store import PostgresForTests
 from mercat.values import Document, Interaction
 
 AT = datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC)
@@ -39,11 +40,11 @@ def test_a_backup_restores_to_the_same_store(store: Store, tmp_path: Path) -> No
 
 
 @pytest.mark.postgres
-def test_rows_move_into_postgresql(new_postgres, tmp_path: Path) -> None:
-    with Store.open(new_postgres()) as store:
+def test_rows_move_into_postgresql(server: PostgresForTests, tmp_path: Path) -> None:
+    with Store.open(server.empty()) as store:
         fill(store)
         folder = store.backup(tmp_path / "backup")
-        url = new_postgres()
+        url = server.empty("second")
         Store.restore(folder, url)
         with Store.open(url) as restored:
             assert told(restored) == told(store)

@@ -130,7 +130,7 @@ def test_a_cursor_is_saved_with_its_rows_or_not_at_all(store: Store) -> None:
         (Document("a", "t", published_at=datetime(2026, 1, 1)), "no time zone"),
         (Document("a", "t", metadata={"x": float("nan")}), "JSON"),
         (Document("a", "t", metadata={"x": object()}), "JSON"),
-        (Document("a", None), "is None"),  # type: ignore[arg-type]
+        (Document("a", None), "expected str"),  # type: ignore[arg-type]
         (Interaction("a", "u", "i", "view", AT, float("inf")), "weight"),
     ],
 )

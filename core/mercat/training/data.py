@@ -128,8 +128,9 @@ def _check(collection: str, parts: splits.Parts, labels: Sequence[str]) -> None:
     asked = f"Training needs two labels, and rows to learn from and to choose on, in the collection '{collection}'"
     if len(labels) < 2:
         raise DataError(asked, f"Its train part has {len(labels)} label(s)", "more labelled rows")
-    if not parts.validation:
-        raise DataError(asked, "Its validation part is empty", "more rows, or validation_share = 0.2")
+    if not any(row.label in labels for row in parts.validation):
+        found = "has none of the labels to learn" if parts.validation else "is empty"
+        raise DataError(asked, f"Its validation part {found}", "more rows, or validation_share = 0.2")
 
 
 def _strange_labels(parts: splits.Parts, labels: Sequence[str]) -> list[str]:

@@ -35,11 +35,16 @@ class PooledClassifier(torch.nn.Module):
         logits: torch.Tensor = self.head(vectors)
         return logits
 
-    def start_from(self, head: LinearHead) -> None:
-        """Take over the weights of a head that was fitted on the frozen body's vectors."""
+    def start_from(self, head: LinearHead, labels: Sequence[str]) -> None:
+        """Take over a head that was fitted on the frozen body's vectors; a label that it lacks starts as unlikely."""
+        place = {label: number for number, label in enumerate(head.labels)}
         with torch.no_grad():
-            self.head.weight.copy_(torch.from_numpy(head.weights))
-            self.head.bias.copy_(torch.from_numpy(head.bias))
+            self.head.weight.zero_()
+            self.head.bias.fill_(float(head.bias.min()))
+            for number, label in enumerate(labels):
+                if label in place:
+                    self.head.weight[number] = torch.from_numpy(head.weights[place[label]])
+                    self.head.bias[number] = float(head.bias[place[label]])
 
     def head_arrays(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return the head's weights, shape (labels, dimensions), and bias, shape (labels,)."""

@@ -96,35 +96,34 @@ class TunedRecipe(ClassifierRecipe):
         base = tunable(self.encoder, max_tokens=self.max_tokens)
         body, tokenizer = base.load_for_training()
         checkpoints = Checkpoints(run.scratch, _digest(self.shape(), parts.digest, base.fingerprint, run.seed))
-        with _seeded(run.seed):
-            model = PooledClassifier(
-                self.adapted(body), pooling=base.pooling, dimensions=base.dimensions, labels=len(parts.labels)
-            )
-        if self.init_head_from_linear and not checkpoints.ready:
-            model.start_from(self._linear_head(run, base, parts))
-        model.to(choose_device(self.device).name)
+        model = self._model(run, base, body, parts, resumed=checkpoints.ready)
         encoded = {
             name: _encoded(base, tokenizer, texts_of(rows), labels_of(rows), parts.labels)
             for name, rows in (("train", parts.train), ("validation", _known(parts)))
         }
         outcome = self._run_loop(run, model, encoded, checkpoints, parts, base.checkpoint.pad_id)
-        logits = predict(model, encoded["validation"], pad_id=base.checkpoint.pad_id)
+        logits, sizes = predict(model, encoded["validation"], pad_id=base.checkpoint.pad_id), _sizes(model)
         head, vectors = self._saved(writer.folder, base, tokenizer, model, parts)
-        counts = {"updates": outcome.updates, **_sizes(model)}
-        difference = _difference(head, vectors, logits, parts)
-        details = {**_details(outcome, head), "serving_difference": difference}
-        notes = _notes(outcome, self.settings.epochs)
-        seconds = self._monotonic() - started
         return finish(
             writer,
             head,
             parts,
             validation_vectors=vectors,
-            seconds=seconds,
-            counts=counts,
-            notes=notes,
-            details=details,
+            seconds=self._monotonic() - started,
+            counts={"updates": outcome.updates, **sizes},
+            notes=_notes(outcome, self.settings.epochs),
+            details={**_details(outcome, head), "serving_difference": _difference(head, vectors, logits, parts)},
         )
+
+    def _model(self, run: Run, base: Transformer, body: Any, parts: Parts, *, resumed: bool) -> PooledClassifier:
+        """Return body and head on their device, as they are before the first update."""
+        labels = parts.labels
+        with _seeded(run.seed):
+            adapted = self.adapted(body)
+            model = PooledClassifier(adapted, pooling=base.pooling, dimensions=base.dimensions, labels=len(labels))
+        if self.init_head_from_linear and not resumed:
+            model.start_from(self._linear_head(run, base, parts), labels)
+        return model.to(choose_device(self.device).name)
 
     def _linear_head(self, run: Run, base: Transformer, parts: Parts) -> LinearHead:
         """Fit a head on the body as it is: fine-tuning from there needs fewer epochs and moves the body less."""

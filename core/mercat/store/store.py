@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,13 @@ from sqlalchemy.engine import URL
 
 from mercat.errors import StoreError
 from mercat.registry import TableSet
-from mercat.store import backup, erasure, outbox
+from mercat.store import backup, erasure
 from mercat.store.accounts import Accounts
 from mercat.store.clock import Clock, utc_now
 from mercat.store.database import Database
 from mercat.store.mapping import KINDS, Kind, kind_named
 from mercat.store.objections import Objections
-from mercat.store.outbox import OutboxRow
+from mercat.store.queue import Queue
 from mercat.store.tables import table
 from mercat.store.transaction import Transaction, Upserted, chunks
 from mercat.values import Answer, Objection, Request, Row
@@ -38,7 +37,7 @@ class Change:
     row: Row | None
 
 
-class Store:
+class Store(Queue):
     """Rows, cursors and outbox in one database. May be used from many threads.
 
     Reads see what was committed. There is one writer at a time; the others wait. What a call has returned for is on the
@@ -259,39 +258,6 @@ class Store:
         """Return whether this person was erased once, so that an import may leave them out."""
         with self._reading() as connection:
             return erasure.was_erased(connection, subject)
-
-    # --- the outbox -----------------------------------------------------------------------------------------------
-
-    def lease(self, sinks: Sequence[str], *, limit: int, lease_s: float, now: datetime) -> list[OutboxRow]:
-        """Take messages that are due; nobody else gets them for `lease_s` seconds."""
-        with self._reading() as connection:
-            if not outbox.any_due(connection, sinks, now=now):
-                return []
-        with self._writing() as connection:
-            return outbox.lease(connection, sinks, limit=limit, lease_s=lease_s, now=now)
-
-    def delivered(self, id: int, receipt: Mapping[str, Any]) -> bool:
-        """Note that a message arrived."""
-        with self._writing() as connection:
-            return outbox.delivered(connection, id, receipt, now=self._clock())
-
-    def failed(self, id: int, error: str, retry_at: datetime | None, *, attempt: int | None = None) -> bool:
-        """Note that a message did not arrive: it is due again at `retry_at`, or dead for None.
-
-        With `attempt` (of the leased row) nothing happens, and False is returned, when somebody else leased it since.
-        """
-        with self._writing() as connection:
-            return outbox.failed(connection, id, error, retry_at, attempt=attempt, now=self._clock())
-
-    def revive(self, ids: Sequence[int] | None = None) -> int:
-        """Put dead messages back into the queue; all of them for None. Return how many."""
-        with self._writing() as connection:
-            return outbox.revive(connection, ids, now=self._clock())
-
-    def outbox(self, state: str | None = None, *, limit: int = PAGE) -> list[OutboxRow]:
-        """Return messages, oldest first; `state` is waiting, delivered, dead or None for all."""
-        with self._reading() as connection:
-            return outbox.listed(connection, state, limit)
 
     # --- backup ---------------------------------------------------------------------------------------------------
 

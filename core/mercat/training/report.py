@@ -16,7 +16,7 @@ REPORT = "report.json"
 
 def save_report(folder: Path, report: Report) -> None:
     """Write `report.json` into an artifact's folder."""
-    text = json.dumps(asdict(report), indent=2, ensure_ascii=False, sort_keys=True)
+    text = json.dumps(asdict(report), indent=2, ensure_ascii=False)
     (folder / REPORT).write_text(text, encoding="utf-8")
 
 

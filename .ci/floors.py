@@ -9,7 +9,7 @@ from pathlib import Path
 FLOORS = (
     ("intents", "metrics", "accuracy", "value", 0.925),
     ("polarity", "metrics", "accuracy", "value", 0.82),
-    ("ranker", "differences", "ndcg10", "low", 0.0),
+    ("ranker", "differences", "ndcg@10", "low", 0.0),
 )
 
 

@@ -20,9 +20,9 @@ METRICS = {
     "phrasebank50.accuracy": ("polarity", "metrics", "accuracy"),
     "phrasebank50.macro_f1": ("polarity", "metrics", "macro_f1"),
     "phrasebank50.accuracy_minus_wordlist": ("polarity", "differences", "accuracy"),
-    "movielens100k.ndcg10": ("ranker", "metrics", "ndcg10"),
-    "movielens100k.coverage10": ("ranker", "metrics", "coverage10"),
-    "movielens100k.ndcg10_minus_popular7": ("ranker", "differences", "ndcg10"),
+    "movielens100k.ndcg10": ("ranker", "metrics", "ndcg@10"),
+    "movielens100k.coverage10": ("ranker", "metrics", "coverage@10"),
+    "movielens100k.ndcg10_minus_popular7": ("ranker", "differences", "ndcg@10"),
 }
 
 
@@ -37,7 +37,7 @@ def run(context: Context) -> None:
     for metric, (recipe, part, name) in METRICS.items():
         figure = results[recipe][part][name]
         context.record(metric, figure["value"], low=figure["low"], high=figure["high"], n=figure["n"], seeds=1)
-    low = results["ranker"]["differences"]["ndcg10"]["low"]
+    low = results["ranker"]["differences"]["ndcg@10"]["low"]
     context.record(
-        "movielens100k.ndcg10_minus_popular7_low", low, n=results["ranker"]["metrics"]["ndcg10"]["n"], seeds=1
+        "movielens100k.ndcg10_minus_popular7_low", low, n=results["ranker"]["metrics"]["ndcg@10"]["n"], seeds=1
     )

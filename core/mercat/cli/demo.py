@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mercat.cli.common import JsonOption, command_app, emit, plain_data, say, to_json
+from mercat.cli.common import JsonOption, command_app, emit, plain_data, say, shown, to_json
 
 if TYPE_CHECKING:
     from mercat.training.base import Evaluation
@@ -65,9 +65,9 @@ def demo(
         typer.echo(to_json({"workspace": folder, "results": results}))
         return
     _summary(results)
-    say(f"\nAll figures are in {folder / 'report.json'}")
-    say(f"The workspace is [bold]{folder}[/bold]; its API key, shown only now: [green]{key}[/green]")
-    say(f"Serve it: [bold]make serve[/bold], or mercat serve --config {config}")
+    say(f"\nAll figures are in {shown(folder / 'report.json')}")
+    say(f"The workspace is [bold]{shown(folder)}[/bold]; its API key, shown only now: [green]{key}[/green]")
+    say(f"Serve it: [bold]make serve[/bold], or mercat serve --config {shown(config)}")
     say(f"Then open http://127.0.0.1:8765 and sign in as [bold]demo[/bold] with [green]{password}[/green]")
 
 
@@ -149,17 +149,17 @@ def _timed(fields: dict[str, Any]) -> dict[str, Any]:
 
 def _show_answer(fields: dict[str, Any], answer: dict[str, Any]) -> None:
     asked = "  ".join(str(value) for value in fields.values())
-    shown = (
+    said = (
         answer["value"]
         if not answer.get("items")
         else "; ".join(i["title"] or i["item_id"] for i in answer["items"][:5])
     )
     mark = "[yellow]~[/yellow]" if answer["abstained"] else "[green]✓[/green]"
-    say(f"\n  [bold]{asked}[/bold]\n  {mark} {shown} [dim]({answer['confidence']:.2f})[/dim]")
+    say(f"\n  [bold]{shown(asked)}[/bold]\n  {mark} {shown(said)} [dim]({answer['confidence']:.2f})[/dim]")
     for reason in answer["reasons"]:
-        say(f"    [dim]{reason}[/dim]")
+        say(f"    [dim]{shown(reason)}[/dim]")
     for hit in answer["evidence"][:3]:
-        say(f"    [dim]see: {hit['title'] or hit['text'][:80]}[/dim]")
+        say(f"    [dim]see: {shown(hit['title'] or hit['text'][:80])}[/dim]")
 
 
 def _account(workspace: Workspace) -> str:
@@ -192,4 +192,4 @@ def _summary(results: dict[str, Evaluation]) -> None:
 
 
 def _headline(result: Evaluation) -> list[str]:
-    return [name for name in ("accuracy", "macro_f1", "ndcg10", "coverage10") if name in result.metrics]
+    return [name for name in ("accuracy", "macro_f1", "ndcg@10", "coverage@10") if name in result.metrics]

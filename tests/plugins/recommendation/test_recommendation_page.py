@@ -106,7 +106,7 @@ def test_the_invented_shop_goes_all_the_way(tmp_path: Path) -> None:
     from mercat.training.train import evaluate, train
     from mercat_recommendation.values import RankRequest
 
-    data = Path(mercat_recommendation.__file__).parent / "demo"
+    data = Path(mercat_recommendation_folder()) / "demo"
     example = Path(mercat_recommendation_folder()) / "example.toml"
     text = example.read_text(encoding="utf-8").replace(
         'use = "transformer"\nmodel = "all-MiniLM-L6-v2"', 'use = "hashing"'

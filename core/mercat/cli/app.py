@@ -10,8 +10,9 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import entry_points
+from typing import Any
 
-from mercat.errors import MercatError
+from mercat.errors import MercatError, PluginError
 
 COMMANDS = {
     "init": "Make a configuration, a workspace and the first key",
@@ -97,15 +98,33 @@ def _plugin_commands() -> dict[str, tuple[str, str]]:
 
 def _run(module: str, name: str, arguments: list[str]) -> int:
     try:
-        import_module(module).app(args=arguments, prog_name=f"mercat {name}")
+        _app(module, name)(args=arguments, prog_name=f"mercat {name}")
     except MercatError as error:
-        print(error, file=sys.stderr)
+        print(" ".join(str(error).splitlines()), file=sys.stderr)
         return 1
     except BrokenPipeError:
         return 0
+    except OSError as error:
+        if error.filename is None:
+            raise
+        told = MercatError(f"mercat {name} cannot use {error.filename}", str(error.strerror), "another path")
+        print(told, file=sys.stderr)
+        return 1
     except SystemExit as exit_:
         return exit_.code if isinstance(exit_.code, int) else 1
     return 0
+
+
+def _app(module: str, name: str) -> Any:
+    """Return the Typer application of a command. Raises PluginError for a plugin's that cannot be imported."""
+    if name in COMMANDS:
+        return import_module(module).app
+    try:
+        return import_module(module).app
+    except Exception as error:
+        dist = next((point.dist for point in entry_points(group=PLUGIN_GROUP) if point.name == name), None)
+        cure = f"pip install --upgrade {dist.name if dist else 'its distribution'}"
+        raise PluginError(f"The command '{name}' cannot be loaded", " ".join(repr(error).split()), cure) from error
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from mercat.cli.common import (
     opened,
     plain_data,
     say,
+    shown,
 )
 
 app = command_app()
@@ -55,9 +56,9 @@ def _show(answer: dict[str, Any]) -> None:
     say(f"{mark} with confidence {answer['confidence']:.2f}")
     for name, value in answer.items():
         if name not in ("abstained", "confidence", "evidence", "reasons") and value not in (None, "", [], {}):
-            say(f"[bold]{name}[/bold]: {value}")
+            say(f"[bold]{name}[/bold]: {shown(value)}")
     for reason in answer["reasons"]:
-        say(f"  because {reason}")
+        say(f"  because {shown(reason)}")
     for hit in answer["evidence"]:
-        label = f" [dim]{hit['label']}[/dim]" if hit["label"] else ""
-        say(f"  {hit['score']:.3f}{label} {hit['title'] or hit['text'][:100]}")
+        label = f" [dim]{shown(hit['label'])}[/dim]" if hit["label"] else ""
+        say(f"  {hit['score']:.3f}{label} {shown(hit['title'] or hit['text'][:100])}")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mercat.cli.common import DEFAULT_CONFIG, ConfigOption, command_app, opened, say
+from mercat.cli.common import DEFAULT_CONFIG, ConfigOption, command_app, opened, say, shown
 
 app = command_app()
 
@@ -22,4 +22,4 @@ def backup(
 
     with opened(config) as workspace:
         back_up(workspace, folder, config)
-    say(f"Backed up to [bold]{folder}[/bold]. Bring it back with: mercat restore {folder} NEW_FOLDER")
+    say(f"Backed up to [bold]{shown(folder)}[/bold]. Bring it back with: mercat restore {shown(folder)} NEW_FOLDER")

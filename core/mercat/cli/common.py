@@ -47,6 +47,7 @@ def emit(
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     listed = [rows] if isinstance(rows, Mapping) else list(rows)
     plain = [plain_data(row) for row in listed]
@@ -58,17 +59,17 @@ def emit(
     for name in names:
         table.add_column(name.replace("_", " "), overflow="fold")
     for row in plain:
-        table.add_row(*(_cell(row.get(name)) for name in names))
+        table.add_row(*(Text(_cell(row.get(name))) for name in names))
     Console().print(table if plain else f"{title or 'Nothing'}: none")
 
 
 def _emit_cards(rows: Sequence[Mapping[str, Any]], names: Sequence[str], title: str) -> None:
     """Print rows with many columns one below the other."""
     for row in rows:
-        say(f"\n[bold]{title}[/bold] {row.get(names[0], '')}")
+        say(f"\n[bold]{title}[/bold] {shown(row.get(names[0], ''))}")
         for name in names[1:]:
             if cell := _cell(row.get(name)):
-                say(f"  {name.replace('_', ' '):<14} {cell}")
+                say(f"  {name.replace('_', ' '):<14} {shown(cell)}")
     if not rows:
         say(f"{title}: none")
 
@@ -94,10 +95,17 @@ def plain_data(value: Any) -> Any:
 
 
 def say(text: str = "") -> None:
-    """Print a line for people, with rich's marks."""
+    """Print a line for people, with rich's marks. What was not written here goes through `shown` first."""
     from rich.console import Console
 
-    Console(highlight=False).print(text)
+    Console(highlight=False, soft_wrap=True).print(text)
+
+
+def shown(value: Any) -> str:
+    """Return a value as it is, for `say`: its brackets are no marks."""
+    from rich.markup import escape
+
+    return escape(str(value))
 
 
 def _cell(value: Any) -> str:

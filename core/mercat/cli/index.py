@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mercat.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, SetOption, command_app, emit, opened, say
+from mercat.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, SetOption, command_app, emit, opened, say, shown
 
 app = command_app(help="Build, inspect or move the search indexes.")
 
@@ -55,8 +55,8 @@ def move(
     from mercat.jobs import move_index
 
     with opened(config, set_) as workspace, bars() as progress:
-        rows = move_index(workspace, retriever, to, progress=progress)
-    say(f'Moved {rows} rows. Now name it: [retrievers.{retriever}] index = "{to}"')
+        moved = move_index(workspace, retriever, to, progress=progress)
+    say(f"Moved {moved.upserted} rows, {moved.unchanged} were there. Now name it: " + shown(f'[retrievers.{retriever}] index = "{to}"'))
 
 
 def _infos(retriever: object) -> list[dict[str, object]]:

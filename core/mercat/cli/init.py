@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from mercat.cli.common import JsonOption, command_app, say, to_json
+from mercat.cli.common import JsonOption, command_app, say, shown, to_json
 
 app = command_app()
 HEADER = """# mercat: every section is [kind.name]; `use` names a part, every other key is one of its parameters.
@@ -45,9 +45,9 @@ def init(
     if json:
         typer.echo(to_json({"config": path, "workspace": workspace.folder, "key": key}))
         return
-    say(f"Wrote [bold]{path}[/bold] and set up {workspace.folder}")
+    say(f"Wrote [bold]{shown(path)}[/bold] and set up {shown(workspace.folder)}")
     say(f"The first API key, shown only now: [bold green]{key}[/bold green]")
-    say(f"Next: mercat doctor --config {path}")
+    say(f"Next: mercat doctor --config {shown(path)}")
 
 
 def starting_config(plugins: list[str], *, first: Sequence[Path] = ()) -> str:

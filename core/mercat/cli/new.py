@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from mercat.cli.common import command_app, say
+from mercat.cli.common import command_app, say, shown
 
 app = command_app()
 
@@ -22,8 +22,8 @@ def new(
 ) -> None:
     """Write a plugin: a service, its registration and two contract tests. It installs and answers as it is."""
     written = write_plugin(name, folder)
-    say(f"Wrote [bold]{written}[/bold]. Next:")
-    say(f"  pip install -e {written} && python -m pytest {written}")
+    say(f"Wrote [bold]{shown(written)}[/bold]. Next:")
+    say(f"  pip install -e {shown(written)} && python -m pytest {shown(written)}")
 
 
 def write_plugin(name: str, folder: Path) -> Path:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from mercat.cli.common import emit, say
+from mercat.cli.common import emit, say, shown
 
 if TYPE_CHECKING:
     from mercat.artifacts import Artifact
@@ -24,7 +24,9 @@ def bars(*, quiet: bool = False) -> Iterator[Progress]:
     if quiet:
         yield silent
         return
-    with RichProgress() as progress:
+    from rich.console import Console
+
+    with RichProgress(Console(stderr=True)) as progress:
         yield progress
 
 
@@ -73,7 +75,7 @@ def show_round(round_: Round) -> None:
     if round_.delivered.arrived or round_.delivered.dead:
         say(f"delivered {round_.delivered.arrived}, dead {round_.delivered.dead}")
     for what, why in round_.problems:
-        say(f"[red]{what}[/red]: {why}")
+        say(f"[red]{shown(what)}[/red]: {shown(why)}")
 
 
 def stopped_by_signal() -> threading.Event:

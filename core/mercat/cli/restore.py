@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mercat.cli.common import command_app, say
+from mercat.cli.common import command_app, say, shown
 
 app = command_app()
 
@@ -21,4 +21,4 @@ def restore(
     from mercat.jobs import bring_back
 
     config = bring_back(backup, folder)
-    say(f"Restored to [bold]{folder}[/bold]. Serve it with: mercat serve --config {config}")
+    say(f"Restored to [bold]{shown(folder)}[/bold]. Serve it with: mercat serve --config {shown(config)}")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mercat.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, SetOption, command_app, emit, opened, say
+from mercat.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, SetOption, command_app, emit, opened, say, shown
 
 app = command_app()
 
@@ -39,4 +39,4 @@ def train(
     if json:
         emit(artifacts, as_json=True)
     elif not artifacts:
-        say("Nothing to train: mercat.toml has no [recipes.…] section.")
+        say("Nothing to train: mercat.toml has no " + shown("[recipes.…]") + " section.")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import uvicorn
 
+from mercat.errors import ConfigError
 from mercat.serve.app import create_app
 from mercat.serve.settings import Settings
 
@@ -31,6 +34,7 @@ def run(
     `background` runs in a thread of its own from ready on, for deliveries and schedules, until its event is set.
     `proxies` are the addresses whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
     """
+    listening = _bound(host, port)
     app = create_app(open_workspace, settings=settings)
     config = uvicorn.Config(
         app,
@@ -50,6 +54,23 @@ def run(
     app.state.host.on_failure = stop
     app.state.host.on_first_account = on_first_account
     app.state.host.background = background
-    server.run()
+    server.run(sockets=[listening])
     if (failure := app.state.host.readiness.failure) is not None:
         raise failure
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """Take the port before anything is loaded. Raises ConfigError when it cannot be had."""
+    kind = socket.AF_INET6 if ":" in host else socket.AF_INET
+    taken = socket.socket(kind, socket.SOCK_STREAM)
+    try:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind((host, port))
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            taken.close()
+        cure = "mercat serve --host 127.0.0.1 --port 8766"
+        raise ConfigError(
+            f"The server cannot listen on {host}, port {port}", error.strerror or str(error), cure
+        ) from error
+    return taken

@@ -33,17 +33,18 @@ class RichProgress:
         )
 
     def __enter__(self) -> RichProgress:
-        self._drawn.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._drawn.stop()
+        if self._bars:
+            self._drawn.stop()
 
     def __call__(self, stage: str, done: int, total: int, **figures: float) -> None:
         shown = "  ".join(f"{_word(name)} {_figure(name, value)}" for name, value in figures.items())
         if stage not in self._bars:
+            self._drawn.start()  # not before there is something to draw
             self._bars[stage] = self._drawn.add_task(stage, total=total, figures=shown)
         self._drawn.update(self._bars[stage], completed=done, total=total, figures=shown)
 

@@ -1,0 +1,154 @@
+"""The table of commands: names, exit codes, one line per error, JSON that parses."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mercat.cli.app import COMMANDS, GROUPS
+
+WITH_SUBCOMMANDS = {"index", "artifacts", "keys", "db"}
+
+
+def test_help_names_every_command_and_where_it_belongs(run: Any) -> None:
+    shown = run("--help")
+    assert shown.code == 0
+    assert all(f"  {name} " in shown.out and summary in shown.out for name, summary in COMMANDS.items())
+    assert sorted(name for names in GROUPS.values() for name in names) == sorted(COMMANDS)
+    assert run().out == run("-h").out == run("help").out == shown.out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(run: Any, name: str) -> None:
+    shown = run(name, "--help")
+    assert shown.code == 0
+    assert f"Usage: mercat {name}" in shown.out
+    assert not shown.err
+
+
+def test_a_command_that_does_not_exist_is_usage(run: Any) -> None:
+    ran = run("tarin")
+    assert (ran.code, ran.out) == (2, "")
+    assert "Did you mean 'train'?" in ran.err
+    assert ran.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["train", "--sede", "3"], ["ask"], ["train", "--seed", "x"], ["index", "biuld"], ["ask", "desk", "-f", "nonsense"]],
+)
+def test_wrong_usage_is_two(run: Any, place: Path, arguments: list[str]) -> None:
+    ran = run(*arguments)
+    assert ran.code == 2, ran
+    assert "Usage: mercat" in ran.err
+
+
+def test_the_version_is_that_of_the_package(run: Any) -> None:
+    from mercat import __version__
+
+    assert run("--version").out == f"mercat {__version__}\n"
+
+
+ERRORS = {
+    "no configuration": (["config", "--config", "absent.toml"], "mercat init"),
+    "a source that is not there": (["ingest", "qestions"], "Did you mean 'questions'?"),
+    "a recipe that is not there": (["train", "intent"], "Did you mean 'intents'?"),
+    "a routine that is not there": (["train", "--recipe", "liner"], "Did you mean 'linear'?"),
+    "a retriever that is not there": (["index", "build", "hlep"], "Did you mean 'help'?"),
+    "an index that is not there": (["index", "move", "help", "otter"], "Did you mean 'other'?"),
+    "an artifact that is not there": (["artifacts", "promote", "intent", "0001"], "mercat artifacts list"),
+    "a version that is not there": (["artifacts", "promote", "intents", "0007"], "Known: 0001"),
+    "nothing to go back to": (["artifacts", "rollback", "intents"], "only promoted version"),
+    "a service that is not there": (["ask", "dsek", "x"], "Did you mean 'desk'?"),
+    "a field that is not there": (["ask", "desk", "x", "-f", "colour=red"], "'colour'"),
+    "a field of the wrong type": (["ask", "desk", "-f", "text=5"], "valid string"),
+    "an empty text": (["ask", "desk", "  "], "empty"),
+    "a key that is not there": (["keys", "revoke", "abcd"], "mercat keys list"),
+    "an override that cannot be": (["config", "--set", "nothing"], "key.name=value"),
+    "an override of a key that is not there": (["models", "--set", "encoders.default.colour=1"], "[encoders.default]"),
+    "a backup onto itself": (["backup", "workspace"], "It exists already"),
+    "a restore of what is none": (["restore", "workspace", "back"], "It is not a backup"),
+    "nobody to erase": (["erase", "", "--yes"], "empty"),
+    "a plugin of a bad name": (["new", "Bad Name"], "lower-case words"),
+    "a plugin that is not installed": (["init", "x", "--plugin", "customer-servce"], "Did you mean 'customer-service'?"),
+    "a folder that cannot be made": (["init", "mercat.toml/x"], "mercat.toml"),
+    "a port that is taken": (["serve", "--port", "1", "--host", "256.1.1.1"], "256.1.1.1"),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_an_error_is_one_line_with_its_cure(run: Any, place: Path, name: str) -> None:
+    arguments, words = ERRORS[name]
+    ran = run(*arguments)
+    assert ran.code == 1, ran
+    assert words in ran.err
+    assert "Try: " in ran.err
+    assert ran.err.count("\n") == 1
+    assert not ran.out
+
+
+def test_a_failed_init_leaves_nothing_behind(run: Any, place: Path) -> None:
+    assert run("init", "elsewhere", "--plugin", "customer-servce").code == 1
+    assert not (place / "elsewhere").exists()
+
+
+JSON = {
+    "init": ["init", "elsewhere"],
+    "plugins": ["plugins"],
+    "config": ["config"],
+    "models": ["models"],
+    "ingest": ["ingest"],
+    "index build": ["index", "build"],
+    "index info": ["index", "info"],
+    "train": ["train"],
+    "evaluate": ["evaluate"],
+    "artifacts list": ["artifacts", "list"],
+    "ask": ["ask", "desk", "where do I activate my card?"],
+    "keys create": ["keys", "create", "mine"],
+    "keys list": ["keys", "list"],
+    "db status": ["db", "status"],
+    "erase": ["erase", "nobody", "--yes"],
+}
+
+
+@pytest.mark.parametrize("name", JSON)
+def test_json_is_json_and_nothing_else(run: Any, place: Path, name: str) -> None:
+    ran = run(*JSON[name], "--json")
+    assert ran.code == 0, ran
+    assert isinstance(ran.json, (dict, list))
+
+
+def test_the_console_script_and_the_module_are_the_same(place: Path) -> None:
+    environment = {**os.environ, "COLUMNS": "200"}
+    script = Path(sys.executable).with_name("mercat")
+    for start in ([str(script)], [sys.executable, "-m", "mercat.cli.app"]):
+        failed = subprocess.run([*start, "ask", "dsek", "x"], capture_output=True, text=True, env=environment)
+        assert failed.returncode == 1
+        assert "Did you mean 'desk'?" in failed.stderr
+        assert failed.stderr.count("\n") == 1
+
+
+def test_a_pipe_that_is_closed_is_no_error(place: Path) -> None:
+    command = f"'{sys.executable}' -m mercat.cli.app config --json | head -c 1"
+    run = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True)
+    assert run.stderr == ""
+
+
+def test_commands_of_plugins_are_found_and_a_broken_one_is_told(run: Any, install: Any) -> None:
+    source = "import typer\napp = typer.Typer()\n@app.command()\ndef greet(name: str = 'you'):\n    print('hello', name)\n"
+    also = "[mercat.commands]\ngreet = installed_greeter\nwreck = installed_nothing\n"
+    install("greeter", source, also=also)
+    shown = run("--help").out
+    assert "From plugins:" in shown
+    assert "greeter for a test" in shown
+    assert run("greet", "--name", "me").out == "hello me\n"
+    wrecked = run("wreck")
+    assert wrecked.code == 1
+    assert "installed_nothing" in wrecked.err
+    assert "pip install" in wrecked.err
+    assert wrecked.err.count("\n") == 1

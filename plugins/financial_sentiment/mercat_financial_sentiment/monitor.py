@@ -84,6 +84,7 @@ class Monitor:
             new = [mention for mention in prepared.mentions if mention.topic == topic]
             self._write(tx, topic, new)
             self._judge(tx, topic, new)
+        self._adopt(tx, prepared.changed)
 
     def _mentions(self, article: Document, topics: Sequence[str], scores: Sequence[float]) -> list[MentionRow]:
         by_label = dict(zip(self._polarity.labels, scores, strict=True))
@@ -93,7 +94,7 @@ class Monitor:
                 monitor=self._monitor,
                 article=article.id,
                 topic=topic,
-                event_at=article.published_at or self._clock(),
+                event_at=article.published_at or article.updated_at or self._clock(),
                 label=label,
                 negative=by_label.get("negative", 0.0),
                 positive=by_label.get("positive", 0.0),
@@ -119,10 +120,19 @@ class Monitor:
             tx.session.add(mention)
         tx.session.flush()
 
+    def _adopt(self, tx: Transaction, changed: Sequence[str]) -> None:
+        """Where the article that told a story first is gone, its oldest copy tells it now."""
+        heirs: dict[tuple[str, str], str] = {}
+        for copy in tables.orphans(tx.session, self._monitor, changed):
+            heir = heirs.setdefault((copy.topic, copy.copy_of), copy.article)
+            copy.copy_of = "" if heir == copy.article else heir
+            tx.session.add(copy)
+        tx.session.flush()
+
     def _judge(self, tx: Transaction, topic: str, new: Sequence[MentionRow]) -> None:
         first, last = new[0].event_at, new[-1].event_at
         history = tables.between(tx.session, self._monitor, first - self._window - self._history, last, topic)
-        alerts = list(tables.alerts(tx.session, self._monitor, topic=topic, limit=20))
+        alerts = list(tables.alerts(tx.session, self._monitor, topic=topic, limit=1000))
         for at in sorted({mention.event_at for mention in new}):
             counts = counts_at(history, at, window=self._window, history=self._history)
             verdict = self._detector.judge(counts)
@@ -132,7 +142,7 @@ class Monitor:
                 self._resolve(tx, alerts, at)
 
     def _is_quiet(self, alerts: Sequence[AlertRow], at: datetime) -> bool:
-        return any(abs(at - alert.fired_at) < self._quiet for alert in alerts)
+        return any(at == alert.fired_at or abs(at - alert.fired_at) < self._quiet for alert in alerts)
 
     def _raise(
         self, tx: Transaction, topic: str, at: datetime, history: Any, verdict: Verdict, counts: tuple[int, int]

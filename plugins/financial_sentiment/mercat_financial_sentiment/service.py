@@ -12,7 +12,7 @@ from mercat.services import Service
 from mercat.store import Store
 from mercat.values import Hit
 from mercat_financial_sentiment import tables
-from mercat_financial_sentiment.detectors import BinomialSurge, Verdict
+from mercat_financial_sentiment.detectors import BinomialSurge, Detector, Verdict
 from mercat_financial_sentiment.tables import AlertRow, MentionRow
 from mercat_financial_sentiment.topics import Topics
 from mercat_financial_sentiment.trends import counts_at, drivers
@@ -23,7 +23,7 @@ class FinancialSentiment(Service[SignalQuery, Signal]):
     """Answers about one monitor: `monitor` is the name of its section in [tasks].
 
     A text is classified. A topic is judged on the stories in the `hours` before `at`, as it would have been then:
-    nothing that happened later is looked at.
+    nothing that happened later is looked at. `alpha` and `min_negative` should be those of the monitor.
     """
 
     def __init__(
@@ -34,10 +34,14 @@ class FinancialSentiment(Service[SignalQuery, Signal]):
         topics: Path,
         monitor: str,
         history_days: float = 28.0,
+        alpha: float = 1e-4,
+        min_negative: int = 5,
+        section_name: str = "signals",
         clock: Callable[[], datetime],
     ) -> None:
         self.store, self.polarity, self.topics, self.monitor = store, polarity, Topics.read(topics), monitor
-        self._history, self._clock = timedelta(days=history_days), clock
+        self._history, self._clock, self.name = timedelta(days=history_days), clock, section_name
+        self._detector: Detector = BinomialSurge(alpha=alpha, min_negative=min_negative)
 
     def warm_up(self) -> None:
         """Load the model now."""
@@ -66,6 +70,10 @@ class FinancialSentiment(Service[SignalQuery, Signal]):
             rows = list(tables.alerts(tx.session, self.monitor, limit=limit))
             tx.session.expunge_all()
             return rows
+
+    def now(self) -> datetime:
+        """Return the moment that questions without one are about."""
+        return self._clock()
 
     def last_event(self) -> datetime | None:
         """Return the time of the newest article that named a topic."""
@@ -106,7 +114,7 @@ class FinancialSentiment(Service[SignalQuery, Signal]):
         at, window = request.at or self._clock(), timedelta(hours=request.hours)
         mentions = self.mentions(request.topic, at - window - self._history, at)
         counts = counts_at(mentions, at, window=window, history=self._history)
-        verdict = BinomialSurge().judge(counts)
+        verdict = self._detector.judge(counts)
         return Signal(
             verdict.state,
             _confidence(verdict),

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Index, MetaData, Text, func
-from sqlalchemy.orm import registry
+from sqlalchemy.orm import aliased, registry
 from sqlmodel import Field, Session, SQLModel, col, delete, select
 
 from mercat.store.types import JsonText, UtcDateTime
@@ -71,6 +71,17 @@ metadata = _Base.metadata
 def forget(session: Session, monitor: str, articles: Sequence[str]) -> None:
     """Remove all mentions of some articles."""
     session.exec(delete(MentionRow).where(col(MentionRow.monitor) == monitor, col(MentionRow.article).in_(articles)))
+
+
+def orphans(session: Session, monitor: str, articles: Sequence[str]) -> Sequence[MentionRow]:
+    """Return the copies of some articles that are no longer there, oldest first."""
+    told = aliased(MentionRow)
+    original = select(told.article).where(
+        told.monitor == monitor, told.article == MentionRow.copy_of, told.topic == MentionRow.topic
+    )
+    copies = select(MentionRow).where(MentionRow.monitor == monitor, col(MentionRow.copy_of).in_(articles))
+    copies = copies.where(~original.exists())
+    return session.exec(copies.order_by(col(MentionRow.event_at), col(MentionRow.article))).all()
 
 
 def between(session: Session, monitor: str, start: datetime, end: datetime, topic: str = "") -> Sequence[MentionRow]:

@@ -13,7 +13,7 @@ from mercat_financial_sentiment.tables import MentionRow
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """One day of a topic: stories by polarity, and copies of them."""
+    """One day of a topic: stories by polarity, and copies of them. A polarity that is not sure counts as neutral."""
 
     day: datetime
     negative: int
@@ -34,6 +34,7 @@ def counts_at(mentions: Sequence[MentionRow], at: datetime, *, window: timedelta
 def drivers(mentions: Sequence[MentionRow], at: datetime, *, window: timedelta, most: int = 5) -> list[MentionRow]:
     """Return the most negative stories of the window."""
     recent = [m for m in _stories(mentions) if at - window < m.event_at <= at and m.label == "negative"]
+    recent = [m for m in recent if not m.abstained]
     return sorted(recent, key=lambda mention: (-mention.negative, mention.event_at, mention.article))[:most]
 
 
@@ -47,7 +48,7 @@ def by_day(mentions: Sequence[MentionRow]) -> list[Day]:
     for number in range(days):
         start = first + timedelta(days=number)
         within = [m for m in mentions if start <= m.event_at < start + timedelta(days=1)]
-        labels = [m.label for m in _stories(within)]
+        labels = ["neutral" if m.abstained else m.label for m in _stories(within)]
         rows.append(
             Day(
                 start,

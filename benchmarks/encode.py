@@ -1,8 +1,9 @@
 """Texts per second against sentence-transformers with the same weights, in the same run.
 
 Rounds of ours and theirs take turns, so that a busy machine slows both; a ratio is the median over rounds, `low` and
-`high` leave out a tenth on each side. `cpu_ratio` is that of CPU seconds, which other programs disturb less. Theirs runs
-with its documented defaults (`SentenceTransformer(folder).encode(texts)`), ours with `Transformer(name).encode(texts)`.
+`high` leave out a tenth on each side. `cpu_ratio` is that of CPU seconds, which other programs disturb less.
+Theirs runs with its documented defaults (`SentenceTransformer(folder).encode(texts)`), ours with
+`Transformer(name).encode(texts)`.
 """
 
 from __future__ import annotations

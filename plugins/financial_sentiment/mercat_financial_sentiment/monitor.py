@@ -101,7 +101,7 @@ class Monitor:
                 abstained=by_label[label] < self._polarity.threshold,
                 title=article.title or article.text[:120],
                 url=article.url,
-                source=article.source or str(article.metadata.get("source", "")),
+                source=str(article.metadata.get("source") or article.source),
                 locale=article.locale,
                 subject=article.subject,
             )

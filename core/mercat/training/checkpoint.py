@@ -145,8 +145,7 @@ def _put_moments(model: torch.nn.Module, optimiser: torch.optim.Optimizer, saved
     for name, weight in model.named_parameters():
         state = {key: saved[f"{key}/{name}"] for key in ("exp_avg", "exp_avg_sq", "step") if f"{key}/{name}" in saved}
         if state:
-            state = {key: value.to(weight.device) if key != "step" else value for key, value in state.items()}
-            optimiser.state[weight] = state
+            optimiser.state[weight] = {key: value.to(weight.device) for key, value in state.items()}
 
 
 def _random_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -26,7 +26,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "avx_vnni", "asimd", "bf16")
-_FRAME = ("__init__", "__main__", "frame")
+_FRAME = ("__init__", "__main__", "frame", "readme")
 
 
 class Missing(Exception):

@@ -117,10 +117,7 @@ def _default(value: Any) -> str:
 
 
 def _keys(part: Part, registry: Registry) -> str:
-    try:
-        factory = part.load()
-    except Exception as error:
-        return f"(cannot be loaded: {type(error).__name__})"
+    factory = part.load()
     hints = hints_of(factory)
     shown = []
     for name, parameter in inspect.signature(factory).parameters.items():

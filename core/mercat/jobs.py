@@ -1,30 +1,25 @@
-"""What one does with a workspace: take in, index, train, evaluate, follow, back up. Commands are thin over these."""
+"""What one does with a workspace: take in, index, train, evaluate, follow. Commands are thin over these."""
 
 from __future__ import annotations
 
-import json
 import logging
-import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from mercat.artifacts import Artifact
 from mercat.config import Section
-from mercat.errors import ArtifactError, ConfigError
+from mercat.errors import ConfigError
 from mercat.flow import Account, Feed, Follow, Round, TaskRun, Transform, ingest, run_task
 from mercat.indexes.base import IndexFactory
 from mercat.indexes.move import Moved
 from mercat.retrieval.base import Refreshed, Retriever
-from mercat.store import Store
 from mercat.training.base import Evaluation, Progress, Recipe
 from mercat.training.progress import silent
 from mercat.training.train import evaluate, train
 from mercat.workspace import Workspace
 
 log = logging.getLogger(__name__)
-CONFIG, STORE, ARTIFACTS = "mercat.toml", "store", "artifacts"
 
 
 def ingest_source(workspace: Workspace, name: str, *, progress: Progress = silent, restart: bool = False) -> Account:
@@ -142,48 +137,6 @@ def follow(
 def sinks_of(workspace: Workspace) -> dict[str, Any]:
     """Return the sinks of the config by name."""
     return {name: workspace.get("sinks", name) for name in workspace.config.sections("sinks")}
-
-
-def back_up(workspace: Workspace, folder: Path, config: Path) -> Path:
-    """Copy store, artifacts and configuration into a new folder, consistently while others serve and write.
-
-    Artifacts are copied first: the store never names one that the backup lacks. Indexes are left out.
-    """
-    if folder.exists():
-        raise ConfigError(f"No backup was written to {folder}", "It exists already", "a new folder")
-    making = folder.with_name(f".{folder.name}.making")
-    shutil.rmtree(making, ignore_errors=True)
-    making.mkdir(parents=True)
-    try:
-        shutil.copy2(config, making / CONFIG)
-        (making / "about.json").write_text(json.dumps({"workspace": str(workspace.config.get("mercat.folder", ""))}))
-        if workspace.artifacts.root.is_dir():
-            ignore = shutil.ignore_patterns(".*")
-            shutil.copytree(workspace.artifacts.root, making / ARTIFACTS, ignore=ignore)
-        workspace.store.backup(making / STORE)
-        making.rename(folder)
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
-    return folder
-
-
-def bring_back(backup: Path, folder: Path) -> Path:
-    """Restore a backup into an empty folder and return the path of its configuration. Everything is checked first."""
-    if not (backup / CONFIG).is_file() or not (backup / STORE).is_dir():
-        raise ArtifactError(f"{backup} cannot be restored", "It is not a backup", "the folder of `mercat backup`")
-    if folder.exists() and any(folder.iterdir()):
-        raise ConfigError(f"Nothing was restored to {folder}", "It is not empty", "a new folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    config = folder / CONFIG
-    shutil.copy2(backup / CONFIG, config)
-    with Workspace.open(config) as workspace:
-        workspace.folder.mkdir(parents=True, exist_ok=True)
-        if (backup / ARTIFACTS).is_dir():
-            shutil.copytree(backup / ARTIFACTS, workspace.artifacts.root)
-        for name in workspace.artifacts.names():
-            workspace.artifacts.open(name)
-        Store.restore(backup / STORE, workspace.config.store_url, tables=workspace.registry.tables.sets)
-    return config
 
 
 def work_beside(workspace: Workspace, stop: threading.Event) -> None:

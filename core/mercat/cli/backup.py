@@ -18,7 +18,7 @@ def backup(
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
     """Copy the workspace. Indexes are left out: they are rebuilt from the store."""
-    from mercat.jobs import back_up
+    from mercat.backups import back_up
 
     with opened(config) as workspace:
         back_up(workspace, folder, config)

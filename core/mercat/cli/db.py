@@ -49,5 +49,5 @@ def drop(
     with opened(config) as workspace:
         if not yes:
             typer.confirm(f"Drop all tables of '{plugin}' in {workspace.store.url}?", abort=True)
-        tables = workspace.store.drop(plugin)
+        tables = workspace.store.drop(plugin.replace("-", "_"))
         say(f"Dropped: {', '.join(tables) or 'nothing'}.")

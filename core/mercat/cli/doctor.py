@@ -64,6 +64,7 @@ def _workspace(path: Path, overrides: list[str]) -> Iterator[Finding]:
             if row.state == "off":
                 yield Finding("error", f"plugin {row.name}", row.cause, "mercat plugins", row.name)
         yield from _sections(workspace)
+        yield from _artifacts(workspace)
         yield from _store(workspace)
         yield from _devices()
         yield from workspace.plugins.doctor(workspace)
@@ -83,6 +84,15 @@ def _sections(workspace: Workspace) -> Iterator[Finding]:
         if artifact and artifact not in workspace.artifacts.names():
             problem = f"The artifact '{artifact}' has not been trained yet"
             yield Finding("warning", f"[classifiers.{name}]", problem, f"mercat train {artifact}")
+
+
+def _artifacts(workspace: Workspace) -> Iterator[Finding]:
+    """Check every file of the current version of each artifact."""
+    for name in workspace.artifacts.names():
+        try:
+            workspace.artifacts.open(name)
+        except MercatError as error:
+            yield Finding("error", f"artifact {name}", f"{error.asked}. {error.found}", error.next)
 
 
 def _store(workspace: Workspace) -> Iterator[Finding]:

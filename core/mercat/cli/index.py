@@ -56,7 +56,8 @@ def move(
 
     with opened(config, set_) as workspace, bars() as progress:
         moved = move_index(workspace, retriever, to, progress=progress)
-    say(f"Moved {moved.upserted} rows, {moved.unchanged} were there. Now name it: " + shown(f'[retrievers.{retriever}] index = "{to}"'))
+    named = shown(f'[retrievers.{retriever}] index = "{to}"')
+    say(f"Moved {moved.upserted} rows, {moved.unchanged} were there. Now name it: {named}")
 
 
 def _infos(retriever: object) -> list[dict[str, object]]:

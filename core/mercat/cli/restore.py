@@ -17,8 +17,8 @@ def restore(
     backup: Annotated[Path, typer.Argument(help="The folder that `mercat backup` wrote.")],
     folder: Annotated[Path, typer.Argument(help="Where the configuration and the workspace go; must be empty.")],
 ) -> None:
-    """Check a backup and restore it. Search indexes are rebuilt on first use."""
-    from mercat.jobs import bring_back
+    """Check a backup and restore it. Search indexes are not part of it: they are built from the store."""
+    from mercat.backups import bring_back
 
     config = bring_back(backup, folder)
-    say(f"Restored to [bold]{shown(folder)}[/bold]. Serve it with: mercat serve --config {shown(config)}")
+    say(f"Restored to [bold]{shown(folder)}[/bold]. Next: mercat index build --config {shown(config)}")

@@ -40,7 +40,13 @@ def test_a_command_that_does_not_exist_is_usage(run: Any) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["train", "--sede", "3"], ["ask"], ["train", "--seed", "x"], ["index", "biuld"], ["ask", "desk", "-f", "nonsense"]],
+    [
+        ["train", "--sede", "3"],
+        ["ask"],
+        ["train", "--seed", "x"],
+        ["index", "biuld"],
+        ["ask", "desk", "-f", "nonsense"],
+    ],
 )
 def test_wrong_usage_is_two(run: Any, place: Path, arguments: list[str]) -> None:
     ran = run(*arguments)
@@ -75,7 +81,10 @@ ERRORS = {
     "a restore of what is none": (["restore", "workspace", "back"], "It is not a backup"),
     "nobody to erase": (["erase", "", "--yes"], "empty"),
     "a plugin of a bad name": (["new", "Bad Name"], "lower-case words"),
-    "a plugin that is not installed": (["init", "x", "--plugin", "customer-servce"], "Did you mean 'customer-service'?"),
+    "a plugin that is not installed": (
+        ["init", "x", "--plugin", "customer-servce"],
+        "Did you mean 'customer-service'?",
+    ),
     "a folder that cannot be made": (["init", "mercat.toml/x"], "mercat.toml"),
     "a port that is taken": (["serve", "--port", "1", "--host", "256.1.1.1"], "256.1.1.1"),
 }
@@ -140,7 +149,9 @@ def test_a_pipe_that_is_closed_is_no_error(place: Path) -> None:
 
 
 def test_commands_of_plugins_are_found_and_a_broken_one_is_told(run: Any, install: Any) -> None:
-    source = "import typer\napp = typer.Typer()\n@app.command()\ndef greet(name: str = 'you'):\n    print('hello', name)\n"
+    source = (
+        "import typer\napp = typer.Typer()\n@app.command()\ndef greet(name: str = 'you'):\n    print('hello', name)\n"
+    )
     also = "[mercat.commands]\ngreet = installed_greeter\nwreck = installed_nothing\n"
     install("greeter", source, also=also)
     shown = run("--help").out

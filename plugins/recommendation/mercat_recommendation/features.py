@@ -6,6 +6,7 @@ candidates that are scored do not change the score of one of them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,17 +73,38 @@ def popular(log: Log, catalogue: Catalogue, *, at: float) -> Column:
 
 def personal(history: History, ties: Ties, catalogue: Catalogue, vectors: Column) -> Column:
     """Return shape (PERSONAL, items): what holds for somebody with this history; zeros without one."""
-    liked, size = history.liked, len(catalogue)
-    if not len(liked):
-        return np.zeros((len(PERSONAL), size), dtype=np.float32)
-    short, middle = _weights(history, 5.0), _weights(history, 20.0)
+    return personal_many([history], ties, catalogue, vectors)[0]
+
+
+def personal_many(histories: Sequence[History], ties: Ties, catalogue: Catalogue, vectors: Column) -> list[Column]:
+    """Return `personal` of each history; likeness to all of them is one product of matrices."""
+    near = _profiles(histories, ties.places) @ ties.places.T
+    text = _profiles(histories, vectors) @ vectors.T
+    none = np.zeros((len(PERSONAL), len(catalogue)), dtype=np.float32)
+    return [
+        _personal(history, ties, catalogue, near[row], text[row]) if len(history.liked) else none
+        for row, history in enumerate(histories)
+    ]
+
+
+def _profiles(histories: Sequence[History], rows: Column) -> Column:
+    """Return shape (histories, dimensions): the mean place of what each touched, the latest counting most."""
+    found = np.zeros((len(histories), rows.shape[1]), dtype=np.float32)
+    for number, history in enumerate(histories):
+        if len(history.liked):
+            found[number] = (_weights(history, 20.0)[:, None] * rows[history.liked]).sum(axis=0)
+    return found
+
+
+def _personal(history: History, ties: Ties, catalogue: Catalogue, near: Column, text: Column) -> Column:
+    liked, short, middle = history.liked, _weights(history, 5.0), _weights(history, 20.0)
     columns: list[NDArray[np.floating[Any]]] = [
         ties.ease.scores(liked, middle),
         ties.ease.scores(liked, _weights(history, 1e9)),
         _share(ties.alike.scores(liked, short)),
         _share(_follows(ties.follows, history)),
-        ties.places @ (middle @ ties.places[liked]),
-        vectors @ (middle @ vectors[liked]),
+        near,
+        text,
         _category(catalogue, liked, middle),
         _price(catalogue, liked, middle),
     ]

@@ -16,11 +16,12 @@ from mercat.errors import DataError
 from mercat.evaluation import Metric, interval, ndcg, paired
 from mercat_recommendation.catalogue import Catalogue
 from mercat_recommendation.events import DAY_S, Log
-from mercat_recommendation.features import History, both, personal, popular
+from mercat_recommendation.features import History, both, personal_many, popular
 from mercat_recommendation.listing import Listing
 from mercat_recommendation.ties import Ties, TieSettings
 
 K = 10
+_AT_ONCE = 32  # users whose features are held in memory
 _WARM_UP = 3  # windows of history before the first cut
 
 
@@ -86,16 +87,23 @@ def cases(
     if len(users) > most_users:
         users = sorted(np.random.default_rng(seed).choice(users, most_users, replace=False).tolist())
     none = np.zeros(0, dtype=np.int64)
-    for user in users:
-        history = History.of(before, rows.get(user, none))
-        open_ = np.ones(len(catalogue), dtype=np.bool_)
-        open_[history.seen] = False
-        taken = np.zeros(len(catalogue), dtype=np.bool_)
-        taken[after.item[(after.user == user) & (after.strength > 0)]] = True
-        taken &= open_
-        if taken.any():
-            features = both(shared, personal(history, ties, catalogue, vectors))
-            yield Case(user, history, features, open_, taken)
+    for start in range(0, len(users), _AT_ONCE):
+        some = users[start : start + _AT_ONCE]
+        histories = [History.of(before, rows.get(user, none)) for user in some]
+        own = personal_many(histories, ties, catalogue, vectors)
+        for user, history, features in zip(some, histories, own, strict=True):
+            open_, taken = _choices(user, history, after, len(catalogue))
+            if taken.any():
+                yield Case(user, history, both(shared, features), open_, taken)
+
+
+def _choices(user: int, history: History, after: Log, items: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which items somebody had not seen, and which of those they took after the cut."""
+    open_ = np.ones(items, dtype=np.bool_)
+    open_[history.seen] = False
+    taken = np.zeros(items, dtype=np.bool_)
+    taken[after.item[(after.user == user) & (after.strength > 0)]] = True
+    return open_, taken & open_
 
 
 @dataclass(slots=True)

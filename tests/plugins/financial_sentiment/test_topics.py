@@ -64,5 +64,11 @@ def test_a_bad_table_is_refused(tmp_path: Path, text: str, problem: str) -> None
 
 
 def test_the_word_list_is_a_baseline_in_both_languages() -> None:
-    texts = ["Profit rose to a record", "The loss widened and shares fell", "The meeting is on Monday", "公司亏损并裁员", "利润增长"]
+    texts = [
+        "Profit rose to a record",
+        "The loss widened and shares fell",
+        "The meeting is on Monday",
+        "公司亏损并裁员",
+        "利润增长",
+    ]
     assert polarity(texts) == ["positive", "negative", "neutral", "negative", "positive"]

@@ -1,10 +1,16 @@
-"""A served workspace and a real browser. Tests that use `browser` are skipped where Chromium is missing."""
+"""A served workspace, a real browser, and an environment of wheels.
+
+Tests that use `browser` are skipped where Chromium is missing.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 import socket
+import subprocess
+import sys
+import sysconfig
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -103,3 +109,65 @@ def serve_app() -> Iterator[Callable[[Any], str]]:
     for server, thread in running:
         server.should_exit = True
         thread.join(15)
+
+
+ROOT = Path(__file__).parents[2]
+DISTRIBUTIONS = (
+    "core",
+    "connectors",
+    "plugins/customer_service",
+    "plugins/financial_sentiment",
+    "plugins/recommendation",
+)
+
+
+@dataclass(frozen=True)
+class Installed:
+    """An environment of its own into which wheels were installed; what they need comes from the one that runs this."""
+
+    folder: Path
+    wheels: Path
+
+    @property
+    def python(self) -> Path:
+        return self.folder / "bin" / "python"
+
+    def build(self, source: Path) -> Path:
+        """Build the wheel of a distribution with its own build backend."""
+        before = set(self.wheels.glob("*.whl"))
+        command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(self.wheels)]
+        built = subprocess.run(command, cwd=source, capture_output=True, text=True)
+        assert built.returncode == 0, built.stdout + built.stderr
+        (wheel,) = set(self.wheels.glob("*.whl")) - before
+        return wheel
+
+    def install(self, *wheels: Path) -> None:
+        pip = [sys.executable, "-m", "pip", "--python", str(self.python), "install", "-q", "--no-deps", "--no-index"]
+        done = subprocess.run([*pip, *map(str, wheels)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+    def run(self, *arguments: str | Path, cwd: Path, code: int = 0) -> str:
+        """Run a command of the environment and return what it printed."""
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV_"))}
+        environment = {**clean, "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
+        first = self.folder / "bin" / str(arguments[0])
+        command = [str(first), *map(str, arguments[1:])]
+        done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """The five distributions as wheels in a fresh environment; the checkout is not on its path."""
+    folder = tmp_path_factory.mktemp("installed")
+    made = subprocess.run(
+        [sys.executable, "-m", "venv", "--without-pip", str(folder / "env")], capture_output=True, text=True
+    )
+    assert made.returncode == 0, made.stderr
+    (site,) = (folder / "env" / "lib").glob("python*/site-packages")
+    (site / "zz_needed.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")  # after the wheels; its own .pth rest
+    (folder / "wheels").mkdir()
+    found = Installed(folder / "env", folder / "wheels")
+    found.install(*(found.build(ROOT / each) for each in DISTRIBUTIONS))
+    return found

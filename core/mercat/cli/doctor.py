@@ -97,7 +97,9 @@ def _artifacts(workspace: Workspace) -> Iterator[Finding]:
 
 def _store(workspace: Workspace) -> Iterator[Finding]:
     try:
-        if behind := workspace.store.behind():
+        if workspace.store.is_new():
+            yield Finding("ok", "store", f"{workspace.store.url} is set up on first use")
+        elif behind := workspace.store.behind():
             yield Finding("error", "store", f"Its tables are behind the code: {', '.join(behind)}", "mercat db upgrade")
         else:
             yield Finding("ok", "store", f"{workspace.store.url} is up to date")

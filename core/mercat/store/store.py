@@ -108,6 +108,15 @@ class Store(Queue):
         """Return whether the tables are what the code needs."""
         return not self.behind()
 
+    def is_new(self) -> bool:
+        """Return whether there are no tables yet: they are made on first use. Touches nothing."""
+        from mercat.store import schema
+
+        if self._database.is_sqlite and not self._database.file.exists():
+            return True
+        with self._database.reading() as connection:
+            return schema.is_new(connection)
+
     def behind(self) -> list[str]:
         """Return the names of the branches ("mercat" or a plugin) that are not what the code needs."""
         from mercat.store import schema
@@ -295,7 +304,7 @@ class Store(Queue):
             return
         with self._lock:
             behind = [] if self._is_ready() else self.behind()
-            if behind and (self._migrate or self._is_new()):
+            if behind and (self._migrate or self.is_new()):
                 self.upgrade()
             elif behind:
                 raise StoreError(
@@ -307,12 +316,6 @@ class Store(Queue):
 
     def _is_ready(self) -> bool:
         return self._ready  # again, behind the lock: another thread may have been first
-
-    def _is_new(self) -> bool:
-        from mercat.store import schema
-
-        with self._database.reading() as connection:
-            return schema.is_new(connection)
 
     def _page(self, kind: Kind, collection: str, last: str, split: str | None, size: int) -> list[Row]:
         of = kind.table

@@ -94,6 +94,14 @@ def test_doctor_of_a_sound_workspace(run: Any, place: Path) -> None:
     assert "Nothing is in the way" in run("doctor").out
 
 
+def test_doctor_finds_nothing_wrong_with_a_store_that_is_not_made_yet(run: Any, fresh: Path) -> None:
+    code, findings = findings_of(run)
+    assert code == 0, findings
+    assert findings["store"] | {"level": "ok"} == findings["store"]
+    assert "set up on first use" in findings["store"]["problem"]
+    assert not (fresh / "workspace" / "mercat.db").exists()
+
+
 def test_doctor_finds_everything_at_once(run: Any, install: Any, place: Path) -> None:
     install("wreck", "raise ValueError('broken on purpose')")
     config = place / "mercat.toml"

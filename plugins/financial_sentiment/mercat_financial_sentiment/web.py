@@ -15,7 +15,7 @@ from starlette.responses import RedirectResponse, Response
 from mercat.errors import DataError, UnknownName
 from mercat.web import Caller, Page, Router, ask, require
 from mercat.web.language import language_of, translator
-from mercat_financial_sentiment.service import FinancialSentiment
+from mercat_financial_sentiment.service import FinancialSentiment, check_moment
 from mercat_financial_sentiment.tables import AlertRow, MentionRow
 from mercat_financial_sentiment.trends import by_day
 from mercat_financial_sentiment.values import Signal, SignalQuery
@@ -76,6 +76,7 @@ def monitor(service: FinancialSentiment) -> Router:
     @router.get("/days/{topic}/{day}", dependencies=[require("ask")], include_in_schema=False)
     def stories(request: Request, topic: str, day: date, at: str = "") -> Response:
         moment, asked = _moment(service, at)
+        check_moment(datetime(day.year, day.month, day.day, tzinfo=UTC))
         shown = _day(service, _known(service, topic), day, moment, request)
         return router.render(request, "day.html", asked=asked, **shown)
 
@@ -175,6 +176,7 @@ def _moment(service: FinancialSentiment, at: str) -> tuple[datetime, str]:
     except ValueError:
         raise DataError(f"The moment '{at[:40]}' cannot be used", "It is not a time", "2026-04-19T20:00") from None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    check_moment(moment)
     return moment.astimezone(UTC), moment.astimezone(UTC).isoformat(timespec="minutes").removesuffix("+00:00")
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -75,6 +76,20 @@ def test_without_a_moment_it_is_now(full: Workspace) -> None:
 def test_a_question_has_either_a_text_or_a_topic(full: Workspace, fields: dict[str, str]) -> None:
     with pytest.raises(DataError, match="a text or with a topic"):
         ask(full, **fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "found"),
+    [
+        ({"hours": 0}, "It takes 1 to"),
+        ({"hours": 10**12}, "It takes 1 to"),
+        ({"at": datetime(1, 1, 1, tzinfo=UTC)}, "Years go from 1900"),
+        ({"at": datetime(2026, 1, 1)}, "no time zone"),
+    ],
+)
+def test_a_time_that_cannot_be_used_is_refused(full: Workspace, fields: dict[str, Any], found: str) -> None:
+    with pytest.raises(DataError, match=found):
+        ask(full, topic="acme", **fields)
 
 
 def test_an_unknown_topic_is_named_with_the_nearest(full: Workspace) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mercat.errors import DataError
+from mercat.errors import ConfigError, DataError
 from mercat.training.base import Progress
 from mercat.training.batches import Encoded, epoch_batches, length_batches, pad
 from mercat.training.checkpoint import Checkpoints, EpochFigures, Place
@@ -45,6 +45,14 @@ class LoopSettings:
     patience: int = 0
     choose_by: Choice = "accuracy"
     checkpoint_every_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("batch_size", 1), ("patience", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} = {getattr(self, name)}", f"It is at least {least}", f"{name} = {least}")
+        for name in ("warmup", "label_smoothing"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{name} = {getattr(self, name)}", "It is a share", f"{name} = 0.1")
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,6 +153,14 @@ def test_an_encoder_without_weights_is_refused(store, tmp_path):
         made(store, tmp_path, Full(Hashing(), collection="intents"))
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [("epochs", 0), ("batch_size", 0), ("warmup", 1.5), ("label_smoothing", -0.1)]
+)
+def test_settings_that_cannot_be_are_refused_before_weights_load(key, value):
+    with pytest.raises(ConfigError, match=f"{key} = {value}"):
+        Full(Transformer("no-such-model"), collection="intents", **{key: value})
+
+
 def test_a_checkpoint_of_other_settings_is_not_used(store, tmp_path, tiny_bert):
     interrupted(store, tmp_path, Full(Transformer(str(tiny_bert)), collection="intents", **QUICK, **EACH_STEP), at=5)
     other = Full(Transformer(str(tiny_bert)), collection="intents", **{**QUICK, "batch_size": 8})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import subprocess
 import sys
@@ -113,6 +114,25 @@ def test_the_picture_of_rooms_is_what_the_import_contract_says(monkeypatch: pyte
     ]
     layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
     assert [sorted(layer.split(" | ")) for layer in layers] == [sorted(name for name, _ in band) for band in draw.ROOMS]
+
+
+def test_every_metric_is_listed() -> None:
+    from mercat.serve.metrics import Metrics
+
+    families = [metric for metric in Metrics().registry.collect() if not metric.name.endswith("_created")]
+    names = {f"{metric.name}_total" if metric.type == "counter" else metric.name for metric in families}
+    page = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(mercat_\w+)` \|", page, re.MULTILINE)) == names
+
+
+def test_every_setting_of_the_server_is_listed_with_its_default() -> None:
+    page = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+    shown: dict[str, str] = {}
+    for keys, defaults in re.findall(r"^\| (`.*`) \| ([^|]+) \|", page.partition("## The server")[2], re.MULTILINE):
+        values = [defaults] if defaults.startswith("[") else defaults.split(", ")
+        shown |= dict(zip(re.findall(r"`(\w+)`", keys), values, strict=True))
+    defaults = {item.name: getattr(Settings(), item.name) for item in dataclasses.fields(Settings)}
+    assert shown == {name: "[]" if value == () else str(value) for name, value in defaults.items()}
 
 
 def _anchors(page: Path) -> set[str]:

@@ -14,6 +14,7 @@ from mercat.flow import Account, Feed, Follow, Round, TaskRun, Transform, ingest
 from mercat.indexes.base import IndexFactory
 from mercat.indexes.move import Moved
 from mercat.retrieval.base import Refreshed, Retriever
+from mercat.signatures import dependencies
 from mercat.training.base import Evaluation, Progress, Recipe
 from mercat.training.progress import silent
 from mercat.training.train import evaluate, train
@@ -47,9 +48,19 @@ def feed_of(workspace: Workspace, name: str) -> Feed:
 
 
 def run_tasks(workspace: Workspace, *, progress: Progress = silent) -> list[TaskRun]:
-    """Bring every task of the config up to date with the store."""
-    names = workspace.config.sections("tasks")
+    """Bring every task of the config up to date with the store; one that waits for an artifact is left for later."""
+    names = [name for name in workspace.config.sections("tasks") if not waits_for(workspace, "tasks", name)]
     return [run_task(workspace.get("tasks", name), workspace.store, progress=progress) for name in names]
+
+
+def waits_for(workspace: Workspace, kind: str, name: str) -> str:
+    """Return the artifact that a section needs, itself or by the sections that it names, and that nobody trained yet."""
+    section = workspace.config.section(kind, name)
+    artifact = str(section.parameters.get("artifact", ""))
+    if artifact and artifact not in workspace.artifacts.names():
+        return artifact
+    needed = dependencies(workspace.part(section).load(), section, workspace.registry)
+    return next((found for each in needed if (found := waits_for(workspace, *each))), "")
 
 
 def refresh_all(

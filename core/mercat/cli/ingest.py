@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mercat.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, SetOption, command_app, emit, opened
+from mercat.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, SetOption, command_app, emit, opened, say
 
 app = command_app()
 
@@ -24,7 +24,7 @@ def ingest(
 ) -> None:
     """Pull new rows, redact and store them. Each ends as stored, duplicate, rejected or dropped, and is counted."""
     from mercat.cli.reports import bars, show_accounts, show_round, stopped_by_signal
-    from mercat.jobs import follow, ingest_source, refresh_all, run_tasks
+    from mercat.jobs import follow, ingest_source, refresh_all, run_tasks, waits_for
 
     with opened(config, set_) as workspace:
         names = source or list(workspace.config.sections("sources"))
@@ -36,7 +36,11 @@ def ingest(
             run_tasks(workspace, progress=progress)
             if index:
                 refresh_all(workspace, progress=progress)
+        waiting = {name: waits_for(workspace, "tasks", name) for name in workspace.config.sections("tasks")}
     if json:
         emit(accounts, as_json=True)
     else:
         show_accounts(accounts)
+        for task, artifact in waiting.items():
+            if artifact:
+                say(f"Task {task} waits for the artifact '{artifact}'. Try: mercat train, then mercat ingest")

@@ -54,7 +54,7 @@ def run_tasks(workspace: Workspace, *, progress: Progress = silent) -> list[Task
 
 
 def waits_for(workspace: Workspace, kind: str, name: str) -> str:
-    """Return the artifact that a section needs, itself or by the sections that it names, and that nobody trained yet."""
+    """Return the untrained artifact that a section needs, itself or by the sections that it names; "" without one."""
     section = workspace.config.section(kind, name)
     artifact = str(section.parameters.get("artifact", ""))
     if artifact and artifact not in workspace.artifacts.names():

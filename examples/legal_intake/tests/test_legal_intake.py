@@ -5,7 +5,11 @@ from mercat_legal_intake import LegalIntake
 from mercat import TextRequest
 from mercat.testing import FakeRetriever, PluginContract, ServiceContract
 
-LETTERS = {"the landlord keeps my deposit": "tenancy", "deposit of the flat": "tenancy", "unpaid overtime": "employment"}
+LETTERS = {
+    "the landlord keeps my deposit": "tenancy",
+    "deposit of the flat": "tenancy",
+    "unpaid overtime": "employment",
+}
 
 
 class TestPlugin(PluginContract):

@@ -18,7 +18,6 @@ from mercat_financial_sentiment.topics import Topics
 from mercat_financial_sentiment.trends import counts_at, drivers
 from mercat_financial_sentiment.values import Signal, SignalQuery
 
-
 MAX_HOURS = 24 * 366
 YEARS = range(1900, 2200)
 

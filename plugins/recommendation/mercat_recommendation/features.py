@@ -27,6 +27,8 @@ NAMES = (*POPULAR, *PERSONAL)
 """Feature names in the order of columns. The first group is the same for everybody at one time."""
 
 _NEW_DAYS = 30.0
+_NO_SPREAD = 1e-9
+_ROWS_AT_ONCE = 8_192
 _LONGEST = 500  # items of a history that are looked at, the latest
 
 
@@ -111,6 +113,56 @@ def _personal(history: History, ties: Ties, catalogue: Catalogue, near: Column, 
     return _scaled(np.stack(columns))
 
 
+def personal_of_some(
+    history: History,
+    ties: Ties,
+    catalogue: Catalogue,
+    vectors: Column,
+    *,
+    some: NDArray[np.int64],
+    moments: tuple[Moments, Moments],
+) -> Column:
+    """Return `personal`, with the likeness of places and of texts reckoned for the items `some` alone, 0 for others.
+
+    `moments` are those of `ties.places` and of `vectors`.
+    """
+    none = np.zeros(len(catalogue), dtype=np.float32)
+    if not len(history.liked):
+        return np.zeros((len(PERSONAL), len(catalogue)), dtype=np.float32)
+    found = _personal(history, ties, catalogue, none, none)
+    for name, rows, of_all in (("near", ties.places, moments[0]), ("text", vectors, moments[1])):
+        profile = _profiles([history], rows)[0]
+        found[PERSONAL.index(name), some] = of_all.scaled(rows[some] @ profile, profile)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """The mean of many rows and their covariance: they centre and scale likeness to all rows by looking at a few."""
+
+    mean: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, rows: Column) -> Moments:
+        """Reckon from shape (items, dimensions)."""
+        size, wide = len(rows), rows.shape[1]
+        mean = rows.mean(axis=0, dtype=np.float64) if size else np.zeros(wide)
+        total = np.zeros((wide, wide))
+        for start in range(0, size, _ROWS_AT_ONCE):
+            part = rows[start : start + _ROWS_AT_ONCE] - mean
+            total += part.T @ part
+        return cls(mean, total / max(size, 1))
+
+    def scaled(self, likeness: Column, profile: Column) -> Column:
+        """Scale inner products of some rows with a profile as `personal` scales those of all."""
+        wide = profile.astype(np.float64)
+        spread = max(float(wide @ self.covariance @ wide), 0.0) ** 0.5
+        if spread <= _NO_SPREAD:
+            return np.zeros_like(likeness)
+        return np.asarray((likeness - self.mean @ wide) / spread, dtype=np.float32)
+
+
 def both(shared: Column, own: Column) -> Column:
     """Return shape (items, NAMES) from the two groups."""
     return np.concatenate([shared, own]).T
@@ -151,4 +203,4 @@ def _share(counts: NDArray[np.float64] | Column) -> NDArray[np.float64]:
 def _scaled(rows: NDArray[np.float64] | Column) -> Column:
     spread = rows.std(axis=1, keepdims=True)
     centred = rows - rows.mean(axis=1, keepdims=True)
-    return np.where(spread > 1e-9, centred / np.maximum(spread, 1e-9), 0.0).astype(np.float32)
+    return np.where(spread > _NO_SPREAD, centred / np.maximum(spread, _NO_SPREAD), 0.0).astype(np.float32)

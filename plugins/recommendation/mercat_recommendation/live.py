@@ -16,6 +16,8 @@ from mercat.store import Store
 from mercat.values import Document, Interaction
 from mercat_recommendation.catalogue import Catalogue
 from mercat_recommendation.events import Log, build_log, joined
+from mercat_recommendation.features import Moments
+from mercat_recommendation.item_index import ItemIndex
 from mercat_recommendation.item_vectors import encode_items
 from mercat_recommendation.model import RankModel
 from mercat_recommendation.ties import Ties
@@ -25,7 +27,10 @@ _PAGE = 5_000
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One consistent state. `ties` and `vectors` are in the numbers of `catalogue`; `users` gives numbers in `log`."""
+    """One consistent state. `ties` and `vectors` are in the numbers of `catalogue`; `users` gives numbers in `log`.
+
+    `moments` are those of the ties' places and of the vectors; None where no index chooses candidates.
+    """
 
     model: RankModel
     version: str
@@ -36,18 +41,29 @@ class View:
     users: dict[str, int]
     rejected: Counter[str]
     in_stock: NDArray[np.bool_]
+    moments: tuple[Moments, Moments] | None = None
 
 
 class Live:
     """Follows two collections of the store and the current version of an artifact. Safe to ask from several threads."""
 
     def __init__(
-        self, store: Store, artifacts: Artifacts, encoder: Encoder, *, artifact: str, catalogue: str, events: str
+        self,
+        store: Store,
+        artifacts: Artifacts,
+        encoder: Encoder,
+        *,
+        artifact: str,
+        catalogue: str,
+        events: str,
+        index: ItemIndex | None = None,
     ) -> None:
         self._store, self._artifacts, self._encoder = store, artifacts, encoder
         self._artifact, self._catalogue, self._events = artifact, catalogue, events
+        self._index = index
         self._lock = threading.Lock()
         self._items: dict[str, Document] = {}
+        self._changed: dict[str, int] = {}  # items that the index has not taken in, with the numbers of their changes
         self._rows: dict[str, Interaction] = {}
         self._encoded: dict[str, NDArray[np.float32]] = {}
         self._item_sequence = self._event_sequence = 0
@@ -85,7 +101,7 @@ class Live:
         while changes := self._store.changes("documents", self._catalogue, after=self._item_sequence, limit=_PAGE):
             changed = True
             for change in changes:
-                self._item_sequence = change.sequence
+                self._item_sequence = self._changed[change.id] = change.sequence
                 if isinstance(change.row, Document):
                     self._items[change.id] = change.row
                 else:
@@ -104,15 +120,21 @@ class Live:
         old = {item: number for number, item in enumerate(view.model.item_ids)}
         numbers = np.array([old.get(item.id, -1) for item in catalogue.items], dtype=np.int64)
         log, rejected = build_log(self._rows.values(), catalogue.numbers, born=catalogue.born_by_id())
+        ties, moments = view.model.ties.grown(numbers, vectors), None
+        if self._index is not None:
+            self._index.keep_up(self._changed, catalogue, vectors, sequence=self._item_sequence)
+            moments = (Moments.of(ties.places), Moments.of(vectors))
+        self._changed = {}
         return replace(
             view,
             catalogue=catalogue,
             vectors=vectors,
-            ties=view.model.ties.grown(numbers, vectors),
+            ties=ties,
             log=log,
             users=_numbers(log),
             rejected=rejected,
             in_stock=catalogue.in_stock(),
+            moments=moments,
         )
 
     def _with_events(self, view: View) -> View:

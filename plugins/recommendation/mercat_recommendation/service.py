@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -12,14 +12,18 @@ from numpy.typing import NDArray
 from mercat.artifacts import Artifacts
 from mercat.encoders.base import Encoder
 from mercat.errors import ConfigError, DataError
+from mercat.indexes.base import IndexFactory
 from mercat.services import Service
 from mercat.store import Store
+from mercat_recommendation.candidates import INDEX, POPULAR, TIED, Candidates, merged, questions, tied
 from mercat_recommendation.events import DAY_S, Log
-from mercat_recommendation.features import History, both, personal, popular
+from mercat_recommendation.features import History, both, personal, personal_of_some, popular
+from mercat_recommendation.item_index import ItemIndex
 from mercat_recommendation.listing import Listing
 from mercat_recommendation.live import Live, View
 from mercat_recommendation.ranker import popularity_blend
 from mercat_recommendation.reasons import reason_for
+from mercat_recommendation.spread import pool_size, top
 from mercat_recommendation.values import RankedItem, Ranking, RankRequest
 
 _SKEW_S = 300.0  # clocks of those who send events may be ahead by so much
@@ -33,6 +37,7 @@ class _Moment:
     log: Log
     at: float
     shared: NDArray[np.float32]
+    popularity: NDArray[np.float32]
     week: NDArray[np.float64]
 
 
@@ -43,6 +48,9 @@ class Recommender(Service[RankRequest, Ranking]):
     `events` are collections of the store, followed at every question: a new event, item or version counts in the next
     answer, and items that came after training are placed by their text. Who has no history gets what is popular, and
     is told so (`abstained`). `diversity` replaces the recipe's own.
+
+    With an `index`, which is kept in step with the catalogue, a request with more than `candidates` open items scores
+    only so many of them: near by text, popular of late, tied to what was touched. Without one every item is scored.
     """
 
     def __init__(
@@ -54,13 +62,22 @@ class Recommender(Service[RankRequest, Ranking]):
         artifact: str,
         catalogue: str,
         events: str,
+        index: IndexFactory | None = None,
+        candidates: int = 500,
         diversity: float | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         if diversity is not None and not 0 <= diversity <= 1:
             raise ConfigError(f"The ranker '{artifact}' has diversity {diversity:g}", "From 0 to 1", "diversity = 0.2")
-        self.live = Live(store, artifacts, encoder, artifact=artifact, catalogue=catalogue, events=events)
-        self._diversity, self._clock = diversity, clock
+        if candidates < 1:
+            raise ConfigError(
+                f"The ranker '{artifact}' scores {candidates} candidates", "1 or more", "candidates = 500"
+            )
+        self._index = ItemIndex(index, encoder, collection=catalogue) if index is not None else None
+        self.live = Live(
+            store, artifacts, encoder, artifact=artifact, catalogue=catalogue, events=events, index=self._index
+        )
+        self._candidates, self._diversity, self._clock = candidates, diversity, clock
 
     def answer_many(self, requests: Sequence[RankRequest]) -> list[Ranking]:
         """Return one ranking per request. Errors: DataError for a k or a diversity out of bounds."""
@@ -80,26 +97,12 @@ class Recommender(Service[RankRequest, Ranking]):
 
     def _rank(self, view: View, moment: _Moment, request: RankRequest) -> Ranking:
         history, unknown = _history(view, moment.log, request)
-        features = both(moment.shared, personal(history, view.ties, view.catalogue, view.vectors))
         open_, removed = _open(view, moment, history, request)
         own = len(history.liked)
-        listing = view.model.listing if own else Listing(popularity_blend(), diversity=view.model.way.diversity)
-        wanted = request.diversity if request.diversity is not None else self._diversity
-        first = _preferred(view, open_, request) if not own else open_
-        numbers, scores, came = listing.pick(
-            features, first, view.vectors, k=request.k, own_items=own, diversity=wanted
-        )
-        if len(numbers) < request.k and first is not open_:
-            rest = open_.copy()
-            rest[numbers] = False
-            more, _, _ = listing.pick(
-                features, rest, view.vectors, k=request.k - len(numbers), own_items=own, diversity=wanted
-            )
-            numbers = np.concatenate([numbers, more])
-        items = [
-            self._item(view, moment, int(number), history, features, scores, listing, came, request)
-            for number in numbers
-        ]
+        items: list[RankedItem] = []
+        for some in _in_order(view, open_, request) if not own else [open_]:
+            if len(items) < request.k:
+                items += self._listed(view, moment, history, some, request, k=request.k - len(items))
         return Ranking(
             tuple(item.item_id for item in items),
             view.model.hit_rate(own) if items else 0.0,
@@ -109,32 +112,79 @@ class Recommender(Service[RankRequest, Ranking]):
             removed=removed,
         )
 
-    def _item(
-        self,
-        view: View,
-        moment: _Moment,
-        number: int,
-        history: History,
-        features: NDArray[np.float32],
-        scores: NDArray[np.float32],
-        listing: Listing,
-        came: frozenset[int],
-        request: RankRequest,
-    ) -> RankedItem:
-        parts = {name: round(value, 4) for name, value in listing.blend.parts(features[number]).items() if value}
-        reason = reason_for(
-            number,
-            items=view.catalogue.items,
-            liked=history.liked,
-            parts=parts,
-            ties=view.ties,
-            vectors=view.vectors,
-            week=moment.week,
-            locale=request.locale,
-        )
-        item = view.catalogue.items[number]
-        source = "discovery" if number in came else "blend" if len(history.liked) else "popular"
-        return RankedItem(item.id, float(scores[number]), reason.text, item.title, source, tuple(reason.because), parts)
+    def _listed(
+        self, view: View, moment: _Moment, history: History, open_: NDArray[np.bool_], request: RankRequest, *, k: int
+    ) -> list[RankedItem]:
+        """Choose candidates among the open items, score them, and list at most `k` with their reasons."""
+        own = len(history.liked)
+        found = self._found(view, moment, history, open_, k=k)
+        features = both(moment.shared, self._personal(view, history, found))
+        listing = view.model.listing if own else Listing(popularity_blend(), diversity=view.model.way.diversity)
+        wanted = request.diversity if request.diversity is not None else self._diversity
+        numbers, scores, came = listing.pick(features, found.open, view.vectors, k=k, own_items=own, diversity=wanted)
+        sources = {number: "discovery" if number in came else "blend" if own else "popular" for number in numbers}
+        return [
+            _item(
+                view,
+                moment,
+                int(number),
+                history,
+                score=float(scores[number]),
+                parts=listing.blend.parts(features[number]),
+                source=sources[number],
+                found_by=found.found_by.get(int(number), ()),
+                locale=request.locale,
+            )
+            for number in numbers
+        ]
+
+    def _personal(self, view: View, history: History, found: Candidates) -> NDArray[np.float32]:
+        if view.moments is None or len(view.catalogue) <= self._candidates:
+            return personal(history, view.ties, view.catalogue, view.vectors)
+        some = np.flatnonzero(found.open)
+        return personal_of_some(history, view.ties, view.catalogue, view.vectors, some=some, moments=view.moments)
+
+    def _found(self, view: View, moment: _Moment, history: History, open_: NDArray[np.bool_], *, k: int) -> Candidates:
+        """Return what is scored: all open items where they are few, else the best of three sources."""
+        size = max(self._candidates, pool_size(k))
+        if self._index is None or int(open_.sum()) <= size:
+            return Candidates(open_)
+        lists = {POPULAR: top(moment.popularity, open_, size)}
+        if len(history.liked):
+            asked = questions(history, view.vectors)
+            lists = {
+                TIED: tied(history, view.ties, open_, size=size),
+                INDEX: self._index.nearest(asked, open_, view.catalogue, size=size),
+                **lists,
+            }
+        return merged(lists, size=size, items=len(open_))
+
+
+def _item(
+    view: View,
+    moment: _Moment,
+    number: int,
+    history: History,
+    *,
+    score: float,
+    parts: Mapping[str, float],
+    source: str,
+    found_by: Sequence[str],
+    locale: str,
+) -> RankedItem:
+    parts = {name: round(value, 4) for name, value in parts.items() if value}
+    reason = reason_for(
+        number,
+        items=view.catalogue.items,
+        liked=history.liked,
+        parts=parts,
+        ties=view.ties,
+        vectors=view.vectors,
+        week=moment.week,
+        locale=locale,
+    )
+    item = view.catalogue.items[number]
+    return RankedItem(item.id, score, reason.text, item.title, source, tuple(reason.because), parts, tuple(found_by))
 
 
 def _check(request: RankRequest) -> None:
@@ -156,7 +206,9 @@ def _moment(view: View, at: float) -> _Moment:
     size = len(view.catalogue)
     recent = log.between(at - 7 * DAY_S, at)
     week = np.bincount(recent.item[recent.strength > 0], minlength=size).astype(np.float64)
-    return _Moment(log, at, popular(log, view.catalogue, at=at), week)
+    shared = popular(log, view.catalogue, at=at)
+    weights = popularity_blend().weights[: len(shared)]
+    return _Moment(log, at, shared, np.asarray(weights @ shared, dtype=np.float32), week)
 
 
 def _history(view: View, log: Log, request: RankRequest) -> tuple[History, int]:
@@ -193,13 +245,13 @@ def _open(
     return left, removed
 
 
-def _preferred(view: View, open_: NDArray[np.bool_], request: RankRequest) -> NDArray[np.bool_]:
-    """Return the open items that fit the request's context, all of them where nothing fits."""
+def _in_order(view: View, open_: NDArray[np.bool_], request: RankRequest) -> list[NDArray[np.bool_]]:
+    """Return the open items that fit the request's context and then the others; all at once where nothing fits."""
     context = {key: value for key, value in request.context.items() if isinstance(value, str | int | float | list)}
     if not context:
-        return open_
+        return [open_]
     fitting = open_ & view.catalogue.passing(context)
-    return fitting if fitting.any() else open_
+    return [fitting, open_ & ~fitting] if fitting.any() else [open_]
 
 
 def _notes(own: int, found: int, request: RankRequest, removed: dict[str, int], unknown: int) -> list[str]:

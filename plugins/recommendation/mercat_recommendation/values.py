@@ -29,7 +29,10 @@ class RankRequest(Request):
 
 @dataclass(frozen=True, slots=True)
 class RankedItem:
-    """One place of a ranking. `parts` are the shares of `score` by feature; `because` the user's items behind it."""
+    """One place of a ranking. `parts` are the shares of `score` by feature; `because` the user's items behind it.
+
+    `found_by` says which sources made it a candidate ("index", "popular", "tied"), empty where all items were scored.
+    """
 
     item_id: str
     score: float
@@ -38,6 +41,7 @@ class RankedItem:
     source: str = "blend"  # or "discovery", "popular"
     because: Sequence[str] = ()
     parts: Mapping[str, float] = field(default_factory=dict)
+    found_by: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -246,6 +246,10 @@ def test_a_reviewers_objection_holds_on_the_chat_page_too(serve: Callable[..., S
     assert "5 days" not in shown
     assert "I am passing this to a colleague" in shown
     assert "We are open from nine to five." in ana.say("when are you open", "c2")
+    asked = {"text": CARD, "id": "r1"}
+    reply = site.client.post("/desk/api/conversations/c3/turns", json=asked, headers=site.key("ask")).json()
+    assert (reply["action"], reply["abstained"]) == ("hand_over", True)
+    assert "5 days" not in str(reply)
 
 
 def test_the_pages_speak_chinese(site: Site) -> None:

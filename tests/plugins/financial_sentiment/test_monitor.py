@@ -6,6 +6,7 @@ import multiprocessing
 import random
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,9 @@ def test_after_an_alert_the_topic_is_quiet_for_a_while_and_others_are_not(
     take_in(restless, news)
     fired = [alert.fired_at for alert in alerts(restless)]
     assert len(fired) == len(set(fired)) > 2
+    revised = [replace(one, text=f"{one.text} Revised.") for one in burst("negative", 14)]
+    take_in(restless, revised)
+    assert [alert.fired_at for alert in alerts(restless)] == fired, "told again at the same moment it is the same alert"
 
 
 def test_when_it_is_calm_again_the_alert_is_resolved_and_says_so_once(workspace: Workspace) -> None:

@@ -49,13 +49,9 @@ def test_it_answers(installed: Any, intake: Path) -> None:
     ):
         if find_spec(package) is None:
             pytest.skip(f'{name} is not installed: pip install "mercat[train,offline]"')
-    findings = json.loads(installed.run("mercat", "doctor", "--json", cwd=intake))
-    assert not [each for each in findings if each["level"] == "error"], findings
     accounts = json.loads(installed.run("mercat", "ingest", "--json", cwd=intake))
     assert accounts["letters"]["stored"] == len((intake / "letters.csv").read_text().splitlines()) - 1
     (answer,) = json.loads(installed.run("mercat", "ask", "intake", LETTER, "--json", cwd=intake))
     assert answer["value"] == "tenancy"
     assert len(answer["evidence"]) == 5
     assert answer["evidence"][0]["label"] == "tenancy"
-    (odd,) = json.loads(installed.run("mercat", "ask", "intake", "", "--json", cwd=intake))
-    assert odd["abstained"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -109,7 +110,12 @@ def take_in(workspace: Workspace, articles: Sequence[Document], *, batch_size: i
 
 
 def follow(folder: Path, tell: Any) -> None:
-    """Bring the monitor up to date in small steps, telling each one."""
+    """Bring the monitor up to date in small steps, telling each one; no step takes less than three milliseconds."""
+
+    def step(*_: object) -> None:
+        tell.send("step")
+        time.sleep(0.003)
+
     with open_monitor(folder) as workspace:
-        run_task(workspace.get("tasks", "news"), workspace.store, batch_size=9, progress=lambda *_: tell.send("step"))
+        run_task(workspace.get("tasks", "news"), workspace.store, batch_size=3, progress=step)
     tell.send("done")

@@ -154,7 +154,7 @@ def test_the_size_of_batches_makes_no_difference(open_monitor: Callable[..., Wor
 def test_killed_again_and_again_it_counts_as_if_it_had_not_been(open_monitor: Callable[..., Workspace]) -> None:
     news = [*calm(), *burst("negative", 14), article("after", "positive", SURGE + timedelta(days=2))]
     whole, killed = open_monitor(), open_monitor()
-    take_in(whole, news, batch_size=9)
+    take_in(whole, news, batch_size=3)
     killed.store.upsert(news, collection="news")
     folder = Path(killed.config.folder)
     killed.close()
@@ -165,9 +165,9 @@ def test_killed_again_and_again_it_counts_as_if_it_had_not_been(open_monitor: Ca
         process.start()
         tell.close()
         try:
-            for _ in range(chance.randint(0, 2) if kills < 7 else 1000):
+            for _ in range(chance.randint(0, 2) if kills < 6 else 1000):
                 done = told.recv() == "done" or done
-            time.sleep(chance.random() * 0.12)
+            time.sleep(chance.random() * 0.012)  # at most six of the 40 steps a round
         except EOFError:
             pass
         kills += not done

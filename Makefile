@@ -18,7 +18,7 @@ serve: setup
 	$(BIN)/mercat serve --config demo-workspace/mercat.toml --port $(PORT)
 
 test: setup-dev
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 lint: setup-dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

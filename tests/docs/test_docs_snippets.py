@@ -32,7 +32,19 @@ def of(*infos: str) -> Callable[[T], T]:
     return mark
 
 
+@pytest.fixture
+def tutorial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the plugin of the tutorial be found as an installed one is, by its entry point."""
+    about = tmp_path / "installed" / "mercat_legal_intake-0.1.0.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: mercat-legal-intake\nVersion: 0.1.0\n")
+    (about / "entry_points.txt").write_text("[mercat]\nlegal-intake = mercat_legal_intake\n")
+    monkeypatch.syspath_prepend(about.parent)
+    monkeypatch.syspath_prepend(ROOT / "examples" / "legal_intake")
+
+
 @of("toml")
+@pytest.mark.usefixtures("tutorial")
 def test_configuration_fits_the_parts_that_it_names(block: Any, tmp_path: Path) -> None:
     config = Config(tomllib.loads(block.text), folder=tmp_path)
     with Workspace(config) as workspace:

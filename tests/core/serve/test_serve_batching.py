@@ -2,12 +2,21 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import pytest
 
 from mercat.serve.batching import Batcher, Overloaded
+
+T = TypeVar("T")
+
+
+def to_the_end(work: Coroutine[Any, Any, T]) -> T:
+    """Run to the end in a thread of its own: a browser test may have left a loop running in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
 
 
 class Doubler:
@@ -32,7 +41,7 @@ def run(doubler: Doubler, numbers: Sequence[int], **options: Any) -> list[Any]:
         finally:
             await batcher.close()
 
-    return asyncio.run(all_of_them())
+    return to_the_end(all_of_them())
 
 
 def test_what_comes_together_is_asked_together_and_answered_in_order() -> None:
@@ -61,7 +70,7 @@ def test_a_single_request_does_not_wait_for_long() -> None:
             times.append(loop.time() - started)
         await batcher.close()
 
-    asyncio.run(one())
+    to_the_end(one())
     assert sorted(times)[4] < 0.05
 
 
@@ -81,7 +90,7 @@ def test_the_next_batch_gathers_while_one_is_answered() -> None:
         assert await asyncio.gather(first, *later) == [n * 2 for n in range(1, 12)]
         await batcher.close()
 
-    asyncio.run(busy())
+    to_the_end(busy())
     assert [len(batch) for batch in doubler.batches] == [1, 10]
 
 
@@ -106,7 +115,7 @@ def test_a_full_queue_refuses_and_who_left_is_not_answered() -> None:
         assert await waiting[2] == 6
         await batcher.close()
 
-    asyncio.run(flood())
+    to_the_end(flood())
     assert doubler.batches == [[0], [1, 3]]
 
 
@@ -124,7 +133,7 @@ def test_an_answer_that_never_comes_is_given_up_and_a_wrong_count_is_an_error() 
             await short.ask(1)
         await short.close()
 
-    asyncio.run(slow())
+    to_the_end(slow())
 
 
 def test_closing_refuses_who_still_waits() -> None:
@@ -144,4 +153,4 @@ def test_closing_refuses_who_still_waits() -> None:
             with pytest.raises(Overloaded, match="stops"):
                 await asyncio.wait_for(task, 5)
 
-    asyncio.run(closing())
+    to_the_end(closing())

@@ -42,9 +42,8 @@ def _resolves(extras: list[str]) -> bool:
         for package, floor in FLOORS.items()
         if package in found and _below(found[package], floor)
     ]
-    print(
-        f"{'FAIL' if low else 'ok  '} {name}: {len(found)} packages{', below the floor: ' + ', '.join(low) if low else ''}"
-    )
+    below = f", below the floor: {', '.join(low)}" if low else ""
+    print(f"{'FAIL' if low else 'ok  '} {name}: {len(found)} packages{below}")
     return not low
 
 

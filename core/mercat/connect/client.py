@@ -28,7 +28,7 @@ _MAX_REDIRECTS = 3
 _HARMLESS = frozenset({"user-agent", "accept", "accept-encoding", "if-none-match", "if-modified-since"})
 _NOT_SENT = (httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.PoolTimeout)
 _BROKEN = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError)
-USER_AGENT = "mercat/0.1 (+https://pypi.org/project/mercat)"
+USER_AGENT = "mercat/0.1"
 
 
 class Client:

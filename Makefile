@@ -26,7 +26,7 @@ lint: setup-dev
 	$(BIN)/lint-imports
 
 bench: setup-dev
-	$(BIN)/python -m benchmarks $(BENCH) --data $(or $(DATA),.)
+	$(BIN)/python -m benchmarks $(BENCH) $(if $(DATA),--data $(DATA))
 
 setup: $(STAMP)
 setup-dev: $(DEVSTAMP)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
 
 from mercat.classifiers import Classifier
+from mercat.testing.contract import Contract
 
 
-class ClassifierContract(ABC):
+class ClassifierContract(Contract):
     """Tests that a class of classifiers inherits."""
 
     texts: Sequence[str] = ("my card has not arrived", "how do I top up?", "", "退款多久到账")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,15 +12,16 @@ from types import TracebackType
 from typing import Any
 
 from mercat.connect.base import Batch, Message, Receipt, Sink, Source
+from mercat.testing.contract import Contract
 from mercat.values import Row
 
 
-class SourceContract:
+class SourceContract(Contract):
     """What every source keeps. Inherit, and give `make_source`, `expected_rows` and `expected_rejections`."""
 
+    @abstractmethod
     def make_source(self) -> Source:
         """A new source over the same data each time, with batches so small that there are several."""
-        raise NotImplementedError
 
     expected_rows: int
     expected_rejections: int = 0
@@ -52,20 +54,20 @@ class SourceContract:
             assert _rows(self.read(batch.cursor)) == _rows(batches[position + 1 :])
 
 
-class SinkContract:
+class SinkContract(Contract):
     """What every sink keeps. Inherit, and give `make_sink`, `make_message` and `effects`."""
 
+    @abstractmethod
     def make_sink(self) -> Sink:
         """A new sink to the same receiver each time, as after a restart."""
-        raise NotImplementedError
 
+    @abstractmethod
     def make_message(self, number: int) -> Message:
         """A message whose key differs for different numbers."""
-        raise NotImplementedError
 
+    @abstractmethod
     def effects(self) -> int:
         """How many messages took effect at the receiver so far."""
-        raise NotImplementedError
 
     def test_it_is_a_sink(self) -> None:
         assert isinstance(self.make_sink(), Sink)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from abc import abstractmethod
 
 import numpy as np
 import pytest
 
 from mercat.encoders.base import Encoder, Vectors
+from mercat.testing.contract import Contract
 
 TEXTS = (
     "Where is my card?",
@@ -20,15 +22,15 @@ TEXTS = (
 SENTENCE = "The parcel that I ordered last week has still not arrived. "
 
 
-class EncoderContract:
+class EncoderContract(Contract):
     """What every encoder must do. `tolerance` is how far a cosine may be from 1 between two ways of asking."""
 
     tolerance = 1e-4
     _made: Encoder
 
+    @abstractmethod
     def encoder(self) -> Encoder:
         """Return a new encoder that has not loaded anything yet."""
-        raise NotImplementedError
 
     @pytest.fixture
     def shared(self) -> Encoder:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +10,10 @@ import pytest
 
 from mercat.errors import DataError, FingerprintError
 from mercat.heads import Head, Vectors, require_fingerprint
+from mercat.testing.contract import Contract
 
 
-class HeadContract(ABC):
+class HeadContract(Contract):
     """Tests that a class of heads inherits. `dimensions` is that of the vectors the head was fitted on."""
 
     dimensions: int = 16

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import abstractmethod
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from mercat.errors import ArtifactError, DataError, FingerprintError
 from mercat.indexes.base import Index, IndexFactory, Vectors
+from mercat.testing.contract import Contract
 
 DIMENSIONS = 16
 FINGERPRINT = "contract@1"
@@ -26,14 +28,14 @@ def names(rows: int, *, start: int = 0) -> list[str]:
     return [f"r{row}" for row in range(start, start + rows)]
 
 
-class IndexContract:
+class IndexContract(Contract):
     """What every index must do. Set `exact = False` for one that may miss neighbours."""
 
     exact = True
 
+    @abstractmethod
     def factory(self, folder: Path) -> IndexFactory:
         """Return a factory whose index is saved under `folder`."""
-        raise NotImplementedError
 
     @pytest.fixture
     def place(self, tmp_path: Path) -> IndexFactory:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -16,12 +17,13 @@ from mercat.parts import register_core
 from mercat.plugins import Plugins, discover
 from mercat.registry import Registry
 from mercat.services import answer_type, request_type
+from mercat.testing.contract import Contract
 from mercat.values import Answer, Request
 
 HEAVY = ("torch", "transformers", "faiss", "sqlmodel", "httpx", "fastapi", "sklearn", "pandas")
 
 
-class PluginContract:
+class PluginContract(Contract):
     """Set `plugin` to the entry-point name. The plugin must be installed."""
 
     plugin: ClassVar[str]
@@ -69,14 +71,14 @@ class PluginContract:
         return [part for kind in kinds for part in registry.kind(kind).parts() if part.provider.name == self.plugin]
 
 
-class ServiceContract:
+class ServiceContract(Contract):
     """Set `requests` to at least two different requests and `make` to build the service."""
 
     requests: ClassVar[Sequence[Request]]
 
+    @abstractmethod
     def make(self) -> Any:
         """Return a service, ready to answer."""
-        raise AssertionError("define make() in your test class")
 
     @pytest.fixture
     def service(self) -> Any:

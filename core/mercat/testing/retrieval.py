@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from mercat.errors import DataError
 from mercat.retrieval.base import Retriever
 from mercat.store import Store
+from mercat.testing.contract import Contract
 from mercat.values import Document
 
 Ticks = Callable[[], float]
@@ -41,12 +43,12 @@ class Clock:
         return self.now
 
 
-class RetrieverContract:
+class RetrieverContract(Contract):
     """What every retriever must do. It searches title and text of the documents in the collection "help"."""
 
+    @abstractmethod
     def make(self, store: Store, folder: Path, *, ticks: Ticks) -> Retriever:
         """Return a retriever whose derived files are under `folder`, made anew at each call as a start would."""
-        raise NotImplementedError
 
     @pytest.fixture
     def articles(self, tmp_path_factory: pytest.TempPathFactory) -> Path:

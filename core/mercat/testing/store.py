@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from mercat.store import Store, TableSet, tables
+from mercat.testing.contract import Contract
 
 
 class PostgresForTests:
@@ -93,7 +94,7 @@ def _stop(pid: int) -> None:
             time.sleep(0.01)
 
 
-class TableSetContract:
+class TableSetContract(Contract):
     """What the tables of a distribution must pass. Set `tables`; override `database_url` to run it on PostgreSQL."""
 
     tables: TableSet

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ import pytest
 from mercat.artifacts import Artifact, Artifacts
 from mercat.errors import DataError
 from mercat.store import Store
+from mercat.testing.contract import Contract
 from mercat.training.base import Recipe
 from mercat.training.train import evaluate, train
 from mercat.values import Example
@@ -19,7 +20,7 @@ from mercat.values import Example
 _PLAIN = {".json", ".safetensors", ".npy", ".txt", ".faiss"}
 
 
-class RecipeContract(ABC):
+class RecipeContract(Contract):
     """Tests that a recipe inherits. The collection should be learnable in seconds, with a test part."""
 
     _made: tuple[Path, Artifact]

@@ -303,8 +303,11 @@ class Store(Queue):
         if self._ready:
             return
         with self._lock:
-            behind = [] if self._is_ready() else self.behind()
-            if behind and (self._migrate or self.is_new()):
+            if self._is_ready():
+                return
+            new = self.is_new()  # asked first: another process may make the tables between two questions
+            behind = self.behind()
+            if behind and (self._migrate or new):
                 self.upgrade()
             elif behind:
                 raise StoreError(

@@ -189,3 +189,24 @@ class TestContractOnAPlugin(TableSetContract):
     @pytest.fixture
     def database_url(self, request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path / 'contract.db'}"
+
+
+@pytest.mark.parametrize("question", ["is_new", "behind"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_store_that_somebody_else_makes_meanwhile_is_used(
+    database_url: str, question: str, when: str, monkeypatch: pytest.MonkeyPatch
+):
+    """Two services that are started together on a new database: whoever is second finds the tables half-way through."""
+    with Store.open(database_url) as second:
+        asked = getattr(second, question)
+
+        def made_meanwhile() -> object:
+            monkeypatch.undo()
+            answer = asked() if when == "after" else None
+            with Store.open(database_url) as first:
+                first.upgrade()
+            return answer if when == "after" else asked()
+
+        monkeypatch.setattr(second, question, made_meanwhile)
+        assert second.count("documents", "help") == 0
+        assert second.is_current()

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mercat.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, command_app, emit, opened, say
+from mercat.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, command_app, emit, opened, say, shown
 
 app = command_app(help="Upgrade the store, look at it, or drop a plugin's tables.")
 
@@ -15,9 +15,11 @@ app = command_app(help="Upgrade the store, look at it, or drop a plugin's tables
 def upgrade(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Bring all tables to what the code needs."""
     with opened(config) as workspace:
-        behind = workspace.store.behind()
-        workspace.store.upgrade()
-        say(f"Upgraded: {', '.join(behind)}." if behind else "Nothing to do: the store is up to date.")
+        store = workspace.store
+        done = "Made the store with the tables of" if store.is_new() else "Upgraded"
+        behind = store.behind()
+        store.upgrade()
+        say(f"{done}: {', '.join(behind)}." if behind else "Nothing to do: the store is up to date.")
 
 
 @app.command()
@@ -25,14 +27,21 @@ def status(config: ConfigOption = DEFAULT_CONFIG, json: JsonOption = False) -> N
     """Show the collections and cursors of the store, and whether it is up to date."""
     with opened(config) as workspace:
         store = workspace.store
+        if store.is_new():  # nothing is wrong: whatever writes first makes it
+            if json:
+                emit({"store": store.url, "state": "new", "collections": [], "cursors": {}}, as_json=True)
+            else:
+                say(f"There is no store yet: {shown(store.url)} is made on first use. Try: mercat db upgrade")
+            return
         if behind := store.behind():
             say(f"Behind the code: {', '.join(behind)}. Try: mercat db upgrade")
             raise typer.Exit(1)
         rows = [{"kind": kind, "collection": name, "rows": rows} for kind, name, rows in store.collections()]
         if json:
-            emit({"store": store.url, "collections": rows, "cursors": store.cursors()}, as_json=True)
+            found = {"store": store.url, "state": "current", "collections": rows, "cursors": store.cursors()}
+            emit(found, as_json=True)
             return
-        say(f"Store {store.url} is up to date.")
+        say(f"Store {shown(store.url)} is up to date.")
         emit(rows, as_json=False, title="Collections")
         emit(
             [{"cursor": key, "value": value} for key, value in store.cursors().items()], as_json=False, title="Cursors"

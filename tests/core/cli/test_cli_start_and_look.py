@@ -278,6 +278,24 @@ def test_db_status_upgrade_and_drop(run: Any, place: Path) -> None:
     assert "Plugins with tables: customer_service" in wrong.err
 
 
+def test_db_status_of_a_store_that_is_not_made_yet(run: Any, fresh: Path) -> None:
+    file = fresh / "workspace" / "mercat.db"
+    said = run("db", "status")
+    assert (said.code, said.err) == (0, "")
+    assert said.out == f"There is no store yet: sqlite:///{file} is made on first use. Try: mercat db upgrade\n"
+    assert run("db", "status", "--json").json == {
+        "store": f"sqlite:///{file}",
+        "state": "new",
+        "collections": [],
+        "cursors": {},
+    }
+    assert not file.exists(), "looking makes nothing"
+    assert run("db", "upgrade").out.startswith("Made the store with the tables of: mercat, ")
+    assert file.exists()
+    assert "is up to date" in run("db", "status").out
+    assert run("db", "status", "--json").json["state"] == "current"
+
+
 def test_db_drop_asks_first(run: Any, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO())
     assert run("db", "drop", "customer_service").code == 1

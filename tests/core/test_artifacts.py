@@ -129,13 +129,14 @@ for number in range(1000):
 def test_a_kill_at_any_moment_leaves_whole_versions(tmp_path: Path) -> None:
     acknowledged: list[str] = []
     for kill in range(8):
-        process = subprocess.Popen([sys.executable, "-c", WRITES, str(tmp_path)], stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None
-        acknowledged.append(process.stdout.readline().strip())
-        time.sleep(0.004 * kill)
-        os.kill(process.pid, signal.SIGKILL)
-        acknowledged += process.stdout.read().split()
-        process.wait()
+        with subprocess.Popen(
+            [sys.executable, "-c", WRITES, str(tmp_path)], stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            acknowledged.append(process.stdout.readline().strip())
+            time.sleep(0.004 * kill)
+            os.kill(process.pid, signal.SIGKILL)
+            acknowledged += process.stdout.read().split()
         artifacts = Artifacts(tmp_path)
         assert artifacts.open("intents").version in artifacts.versions("intents")
         assert artifacts.current("intents") >= acknowledged[-1]

@@ -48,10 +48,13 @@ def sha256(path: Path) -> str:
 
 def write_durably(path: Path, text: str) -> None:
     """Replace a file in one step: a kill leaves the old text or the new one."""
-    temporary = path.with_name(f".{path.name}-{os.getpid()}")
-    temporary.write_text(text)
-    fsync(temporary)
-    temporary.replace(path)
+    temporary = path.with_name(f".{path.name}-{os.getpid()}-{os.urandom(4).hex()}")  # threads share the number
+    try:
+        temporary.write_text(text)
+        fsync(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
     fsync(path.parent)
 
 

@@ -6,12 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mercat.artifacts import Artifacts, load_arrays, save_arrays
+from mercat.artifacts import Artifacts, load_arrays, save_arrays, unfinished
 from mercat.errors import ArtifactError, UnknownName
 
 
@@ -143,3 +144,67 @@ def test_a_kill_at_any_moment_leaves_whole_versions(tmp_path: Path) -> None:
         for version in artifacts.versions("intents"):
             artifacts.open("intents", version)
     assert set(acknowledged) <= set(artifacts.versions("intents"))
+
+
+STARTS = """
+import sys
+from pathlib import Path
+from mercat.artifacts import Artifacts
+with Artifacts(Path(sys.argv[1])).create(sys.argv[2], kind="c", recipe="r") as writer:
+    (writer.folder / "half.json").write_text("{}")
+    print(writer.folder, flush=True)
+    sys.stdin.readline()
+"""
+
+
+def start(root: Path, name: str) -> tuple[subprocess.Popen[str], Path]:
+    """Start a process that is in the middle of an artifact until it gets a line, and return its folder too."""
+    command = [sys.executable, "-c", STARTS, str(root), name]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    return process, Path(process.stdout.readline().strip())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no file locks of this kind there")
+def test_what_a_kill_left_is_removed_by_the_next_run_and_nothing_else(artifacts: Artifacts, tmp_path: Path) -> None:
+    (killed, left), (other, elsewhere), (alive, writing) = (
+        start(tmp_path, name) for name in ("intents", "topics", "intents")
+    )
+    with killed, other, alive:
+        for process in (killed, other):
+            process.kill()
+            process.wait()
+        assert left.exists() and elsewhere.exists() and writing.exists()
+        assert make(artifacts) == "0001"
+        assert not left.exists()
+        assert not elsewhere.exists(), "of another name, which may never be trained again"
+        assert (writing / "half.json").exists(), "its process is still writing"
+        alive.communicate("go on\n")
+        assert alive.returncode == 0
+    assert artifacts.versions("intents") == ["0001", "0002"]
+    assert (artifacts.open("intents", "0002").folder / "half.json").exists()
+    assert not list(tmp_path.glob("*/.new-*"))
+
+
+def test_runs_at_the_same_time_do_not_take_each_other_for_abandoned(artifacts: Artifacts) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        versions = list(threads.map(lambda number: make(artifacts, number, promote=False), range(40)))
+    assert sorted(versions) == [f"{number:04d}" for number in range(1, 41)]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no file locks of this kind there")
+def test_a_folder_removed_before_it_was_locked_is_made_again(
+    artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swept: list[Path] = []
+
+    def lock_too_late(handle: int, *, wait: bool) -> bool:
+        if wait and not swept:
+            swept.extend(tmp_path.glob("*/.new-*"))
+            unfinished.remove_abandoned(tmp_path)
+        return locked(handle, wait=wait)
+
+    locked = unfinished._lock
+    monkeypatch.setattr(unfinished, "_lock", lock_too_late)
+    assert make(artifacts) == "0001"
+    assert len(swept) == 1

@@ -13,7 +13,7 @@ from typing import Any
 from mercat.artifacts import description
 from mercat.artifacts.base import Artifact, ArtifactRow, ArtifactWriter
 from mercat.artifacts.files import fsync, plain, sha256, write_durably
-from mercat.artifacts.unfinished import unfinished
+from mercat.artifacts.unfinished import remove_abandoned, unfinished
 from mercat.errors import ArtifactError, unknown_name
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
@@ -39,9 +39,13 @@ class Artifacts:
         seed: int = 0,
         promote: bool = True,
     ) -> Iterator[ArtifactWriter]:
-        """Open a temporary folder; on leaving the block make it the next version, or remove it after an exception."""
+        """Open a temporary folder; on leaving the block make it the next version, or remove it after an exception.
+
+        What killed processes left unfinished is removed first.
+        """
         parent = self._parent(name)
         parent.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(self.root)
         with unfinished(parent) as temporary:
             writer = ArtifactWriter(name, temporary, encoder_fingerprint=encoder_fingerprint, data_digest=data_digest)
             yield writer

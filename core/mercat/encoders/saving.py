@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 _MODULES = "sentence_transformers.models"
+_hooking = threading.Lock()
 
 
 def save_body(
@@ -25,7 +29,8 @@ def save_body(
     The layout is that of sentence-transformers, so `Transformer.from_folder` and `SentenceTransformer` both load it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    module.save_pretrained(folder)
+    with _without_bars():
+        module.save_pretrained(folder)
     tokenizer.save(str(folder / "tokenizer.json"))
     prompts = {"query": query_prefix, "document": document_prefix} if query_prefix or document_prefix else {}
     (folder / "1_Pooling").mkdir(exist_ok=True)
@@ -41,6 +46,30 @@ def save_body(
         {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": max_tokens, **_special(tokenizer)},
     )
     return folder
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Leave out the bars that transformers draws in this thread: they would cut through the caller's progress.
+
+    Bars of other threads, and a hook that the process has set, stay as they are; afterwards all is as before.
+    """
+    from transformers.utils import logging as untyped
+
+    logging: Any = untyped
+    here = threading.get_ident()
+
+    def hook(bar: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        if threading.get_ident() == here:
+            return logging.EmptyTqdm(*args, **options)
+        return before(bar, args, options) if before else bar(*args, **options)
+
+    with _hooking:  # two at once would put back each other's hook
+        before = logging.set_tqdm_hook(hook)
+        try:
+            yield
+        finally:
+            logging.set_tqdm_hook(before)
 
 
 def _pooling(pooling: str, dimensions: int) -> dict[str, Any]:

@@ -1,8 +1,9 @@
-"""Plugins that are really installed for one test: a module and its distribution's metadata on the path."""
+"""Plugins that are really installed for one test, and stores on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
 import importlib
+import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -10,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from mercat.store import Store
+
 Install = Callable[..., Path]
+BOTH = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
 
 
 @pytest.fixture
@@ -38,3 +42,34 @@ def install(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
     yield make
     for module in modules:
         sys.modules.pop(module, None)
+
+
+@pytest.fixture(scope="session")
+def ready_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ready")
+    with Store.open(f"sqlite:///{folder / 'made.db'}") as made:
+        made.upgrade()
+        return made.backup(folder / "copy") / "mercat.db"
+
+
+@pytest.fixture(params=BOTH)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'mercat.db'}"
+    return request.getfixturevalue("server").empty()
+
+
+@pytest.fixture(params=BOTH)
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database with the core's tables."""
+    if request.param == "sqlite":
+        copied = shutil.copy(request.getfixturevalue("ready_sqlite"), tmp_path / "mercat.db")
+        return f"sqlite:///{copied}"
+    return request.getfixturevalue("server").ready()
+
+
+@pytest.fixture
+def store(store_url: str) -> Iterator[Store]:
+    with Store.open(store_url) as opened:
+        yield opened

@@ -12,7 +12,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import small_desk
 
-from mercat.testing.store import PostgresForTests, postgres
 from mercat.workspace import Workspace
 
 
@@ -21,12 +20,6 @@ def prepared_desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("desk")
     small_desk.prepare(folder)
     return folder
-
-
-@pytest.fixture(scope="session")
-def desk_server() -> Iterator[PostgresForTests]:
-    with postgres() as running:
-        yield running
 
 
 @pytest.fixture
@@ -55,5 +48,5 @@ def workspace(open_desk: Callable[..., Workspace]) -> Workspace:
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def either(request: pytest.FixtureRequest, open_desk: Callable[..., Workspace]) -> Workspace:
     """A desk on SQLite, and one on PostgreSQL."""
-    url = request.getfixturevalue("desk_server").empty() if request.param == "postgres" else ""
+    url = request.getfixturevalue("server").empty() if request.param == "postgres" else ""
     return open_desk(store_url=url)

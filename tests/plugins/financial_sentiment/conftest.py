@@ -12,7 +12,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import small_news
 
-from mercat.testing.store import PostgresForTests, postgres
 from mercat.workspace import Workspace
 
 
@@ -21,12 +20,6 @@ def prepared_monitor(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("monitor")
     small_news.prepare(folder)
     return folder
-
-
-@pytest.fixture(scope="session")
-def news_server() -> Iterator[PostgresForTests]:
-    with postgres() as running:
-        yield running
 
 
 @pytest.fixture
@@ -53,5 +46,5 @@ def workspace(open_monitor: Callable[..., Workspace]) -> Workspace:
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def either(request: pytest.FixtureRequest, open_monitor: Callable[..., Workspace]) -> Workspace:
     """A monitor on SQLite, and one on PostgreSQL."""
-    url = request.getfixturevalue("news_server").empty() if request.param == "postgres" else ""
+    url = request.getfixturevalue("server").empty() if request.param == "postgres" else ""
     return open_monitor(store_url=url)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from abc import abstractmethod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from mercat.training.base import Recipe
 from mercat.training.train import evaluate, train
 from mercat.values import Example
 
+NAME = "intents"
 _PLAIN = {".json", ".safetensors", ".npy", ".txt", ".faiss"}
 
 
@@ -37,15 +39,7 @@ class RecipeContract(Contract):
         """Train once in `folder` and return the artifact."""
         with Store.open(f"sqlite:///{folder}/mercat.db") as store:
             self.fill(store)
-            return train(
-                self.recipe(),
-                name="made",
-                store=store,
-                artifacts=Artifacts(folder / "artifacts"),
-                scratch_root=folder / "scratch",
-                recipe_name="contract",
-                seed=seed,
-            )
+            return train_in(folder, self.recipe(), store=store, seed=seed)
 
     @pytest.fixture
     def made(self, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Artifact]:
@@ -75,7 +69,7 @@ class RecipeContract(Contract):
         assert {path.suffix for path in files} <= _PLAIN
 
     def test_scratch_is_cleared_after_success(self, made: tuple[Path, Artifact]) -> None:
-        assert not (made[0] / "scratch" / "made").exists()
+        assert not (made[0] / "scratch" / NAME).exists()
 
     def test_the_same_seed_gives_the_same_figures(self, made: tuple[Path, Artifact], tmp_path: Path) -> None:
         again = self.train(tmp_path)
@@ -96,18 +90,27 @@ class RecipeContract(Contract):
 
     def test_an_empty_collection_is_refused_in_three_parts(self, tmp_path: Path) -> None:
         with Store.open(f"sqlite:///{tmp_path}/empty.db") as store, pytest.raises(DataError) as caught:
-            train(
-                self.recipe(),
-                name="made",
-                store=store,
-                artifacts=Artifacts(tmp_path / "artifacts"),
-                scratch_root=tmp_path / "scratch",
-                recipe_name="contract",
-            )
+            train_in(tmp_path, self.recipe(), store=store)
         assert caught.value.asked
         assert caught.value.found
         assert caught.value.next
         assert Artifacts(tmp_path / "artifacts").names() == []
+
+
+def train_in(folder: Path, recipe: Recipe, *, store: Store, **options: Any) -> Artifact:
+    """Train the artifact "intents" below `folder`: in `artifacts/`, with checkpoints in `scratch/intents/`.
+
+    `options` are further ones of `mercat.training.train.train`.
+    """
+    return train(
+        recipe,
+        name=NAME,
+        store=store,
+        artifacts=Artifacts(folder / "artifacts"),
+        scratch_root=folder / "scratch",
+        recipe_name="tested",
+        **options,
+    )
 
 
 def topic_examples(rows: int, *, seed: int = 0, split: str = "") -> list[Example]:

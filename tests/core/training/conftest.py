@@ -1,4 +1,4 @@
-"""A tiny random BERT, so that fine-tuning takes seconds."""
+"""A tiny random BERT, so that fine-tuning takes seconds, and a store to learn from."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from mercat.store import Store
 from mercat.testing.training import topic_examples
 
 
@@ -41,3 +42,10 @@ def tiny_bert(tmp_path_factory):
         torch.manual_seed(0)
         BertModel(config).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def store(tmp_path):
+    """An empty store; recipes do not care which database it is."""
+    with Store.open(f"sqlite:///{tmp_path}/mercat.db") as opened:
+        yield opened

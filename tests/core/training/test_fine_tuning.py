@@ -20,11 +20,9 @@ from mercat.encoders.hashing import Hashing
 from mercat.encoders.transformer import Transformer
 from mercat.errors import ConfigError, DataError
 from mercat.heads import load_head
-from mercat.store import Store
-from mercat.testing.training import RecipeContract, topic_examples
+from mercat.testing.training import RecipeContract, topic_examples, train_in
 from mercat.training.full import Full
 from mercat.training.report import load_report
-from mercat.training.train import train
 from mercat.values import Example
 
 QUICK = {"epochs": 3, "learning_rate": 3e-3, "head_learning_rate": 3e-2, "batch_size": 16}
@@ -43,22 +41,9 @@ class TestFullKeepsTheContract(RecipeContract):
 
 
 @pytest.fixture
-def store(tmp_path):
-    with Store.open(f"sqlite:///{tmp_path}/mercat.db") as opened:
-        opened.upsert(topic_examples(150), collection="intents")
-        yield opened
-
-
-def made(store, tmp_path, recipe, **options):
-    return train(
-        recipe,
-        name="intents",
-        store=store,
-        artifacts=Artifacts(tmp_path / "artifacts"),
-        scratch_root=tmp_path / "scratch",
-        recipe_name="full",
-        **options,
-    )
+def store(store):
+    store.upsert(topic_examples(150), collection="intents")
+    return store
 
 
 def test_what_is_served_is_what_was_trained(store, tmp_path, tiny_bert):
@@ -80,7 +65,7 @@ def test_what_is_served_is_what_was_trained(store, tmp_path, tiny_bert):
 
     texts = ["card stolen", "refund " * 40, "卡 被 盗 了", "  IBAN transfer pending abroad  ", "how is it"]
     recipe = Watched(Transformer(str(tiny_bert)), collection="intents", max_tokens=12, **QUICK)
-    artifact = made(store, tmp_path, recipe)
+    artifact = train_in(tmp_path, recipe, store=store)
     head = load_head(artifact.folder / "head")
     vectors = Transformer.from_folder(artifact.folder / "encoder").encode(texts, role="query")
     np.testing.assert_allclose(head.logits(vectors), kept["logits"], atol=1e-3)
@@ -92,7 +77,7 @@ def test_what_is_served_is_what_was_trained(store, tmp_path, tiny_bert):
 
 
 def test_fine_tuning_beats_the_head_that_it_starts_from(store, tmp_path, tiny_bert):
-    artifact = made(store, tmp_path, Full(Cached(Transformer(str(tiny_bert))), collection="intents", **QUICK))
+    artifact = train_in(tmp_path, Full(Cached(Transformer(str(tiny_bert))), collection="intents", **QUICK), store=store)
     report = load_report(artifact.folder)
     assert report.metrics["accuracy"].value >= 0.8
     assert report.counts["trainable_parameters"] < report.counts["parameters"]  # the pooler does not learn
@@ -104,7 +89,12 @@ def test_fine_tuning_beats_the_head_that_it_starts_from(store, tmp_path, tiny_be
 def test_progress_tells_loss_accuracy_and_time_left(store, tmp_path, tiny_bert):
     told = []
     recipe = Full(Transformer(str(tiny_bert)), collection="intents", **{**QUICK, "epochs": 1})
-    made(store, tmp_path, recipe, progress=lambda stage, done, total, **figures: told.append((stage, done, figures)))
+    train_in(
+        tmp_path,
+        recipe,
+        store=store,
+        progress=lambda stage, done, total, **figures: told.append((stage, done, figures)),
+    )
     steps = [(done, figures) for stage, done, figures in told if stage == "train"]
     assert [done for done, _ in steps] == list(range(1, len(steps) + 1))
     assert all({"loss", "accuracy", "eta_s"} <= figures.keys() for _, figures in steps)
@@ -120,7 +110,7 @@ def test_patience_stops_early_and_the_best_epoch_is_kept(store, tmp_path, tiny_b
         head_learning_rate=0.0,
         patience=2,
     )
-    report = load_report(made(store, tmp_path, recipe).folder)
+    report = load_report(train_in(tmp_path, recipe, store=store).folder)
     assert len(report.details["history"]) == 3
     assert report.details["best_epoch"] == 0
     assert any("Stopped after epoch 3 of 9" in note for note in report.notes)
@@ -130,7 +120,7 @@ def test_frozen_layers_stay_as_they_were(store, tmp_path, tiny_bert):
     from mercat.artifacts import load_arrays
 
     recipe = Full(Transformer(str(tiny_bert)), collection="intents", freeze_layers=1, **QUICK)
-    artifact = made(store, tmp_path, recipe)
+    artifact = train_in(tmp_path, recipe, store=store)
     before, after = (
         load_arrays(tiny_bert / "model.safetensors"),
         load_arrays(artifact.folder / "encoder/model.safetensors"),
@@ -144,13 +134,13 @@ def test_frozen_layers_stay_as_they_were(store, tmp_path, tiny_bert):
 def test_a_learning_rate_that_explodes_is_said(store, tmp_path, tiny_bert):
     recipe = Full(Transformer(str(tiny_bert)), collection="intents", epochs=1, learning_rate=float("inf"))
     with pytest.raises(DataError, match="learning_rate"):
-        made(store, tmp_path, recipe)
+        train_in(tmp_path, recipe, store=store)
     assert Artifacts(tmp_path / "artifacts").names() == []
 
 
 def test_an_encoder_without_weights_is_refused(store, tmp_path):
     with pytest.raises(ConfigError, match="transformer"):
-        made(store, tmp_path, Full(Hashing(), collection="intents"))
+        train_in(tmp_path, Full(Hashing(), collection="intents"), store=store)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +154,7 @@ def test_settings_that_cannot_be_are_refused_before_weights_load(key, value):
 def test_a_checkpoint_of_other_settings_is_not_used(store, tmp_path, tiny_bert):
     interrupted(store, tmp_path, Full(Transformer(str(tiny_bert)), collection="intents", **QUICK, **EACH_STEP), at=5)
     other = Full(Transformer(str(tiny_bert)), collection="intents", **{**QUICK, "batch_size": 8})
-    report = load_report(made(store, tmp_path, other).folder)
+    report = load_report(train_in(tmp_path, other, store=store).folder)
     assert report.details["resumed_at"] == 0
     assert any("other settings" in note for note in report.notes)
 
@@ -182,7 +172,7 @@ def interrupted(store, tmp_path, recipe, *, at):
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        made(store, tmp_path, recipe, progress=stop)
+        train_in(tmp_path, recipe, store=store, progress=stop)
 
 
 @pytest.mark.parametrize(("at", "every"), [(1, 0.0), (9, 5.0), (17, 0.0)])
@@ -200,8 +190,8 @@ def test_an_interrupted_run_gives_the_figures_of_a_whole_one(store, tmp_path, ti
         )
 
     interrupted(store, tmp_path, recipe(), at=at)
-    resumed = load_report(made(store, tmp_path, recipe()).folder)
-    whole = load_report(made(store, tmp_path / "whole", recipe()).folder)
+    resumed = load_report(train_in(tmp_path, recipe(), store=store).folder)
+    whole = load_report(train_in(tmp_path / "whole", recipe(), store=store).folder)
     assert whole.details["resumed_at"] == 0
     assert resumed.details["history"] == whole.details["history"]
     for name, metric in whole.metrics.items():
@@ -213,11 +203,10 @@ def test_a_run_that_was_killed_goes_on_where_it_was(store, tmp_path, tiny_bert):
     script = textwrap.dedent(f"""
         import os, signal
         from pathlib import Path
-        from mercat.artifacts import Artifacts
         from mercat.encoders.transformer import Transformer
         from mercat.store import Store
+        from mercat.testing.training import train_in
         from mercat.training.full import Full
-        from mercat.training.train import train
 
         def kill(stage, done, total, **figures):
             if stage == "train" and done == 13:
@@ -225,20 +214,21 @@ def test_a_run_that_was_killed_goes_on_where_it_was(store, tmp_path, tiny_bert):
 
         folder = Path({str(tmp_path)!r})
         recipe = Full(Transformer({str(tiny_bert)!r}), collection="intents", **{ {**QUICK, **EACH_STEP} })
-        train(recipe, name="intents", store=Store.open(f"sqlite:///{{folder}}/mercat.db"), artifacts=Artifacts(folder / "artifacts"),
-              scratch_root=folder / "scratch", recipe_name="full", progress=kill)
+        train_in(folder, recipe, store=Store.open(f"sqlite:///{{folder}}/mercat.db"), progress=kill)
     """)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment())
     assert done.returncode == -signal.SIGKILL, done.stderr
+    assert list((tmp_path / "artifacts" / "intents").glob(".new-*")), "it was killed in the middle of an artifact"
     recipe = Full(Transformer(str(tiny_bert)), collection="intents", **QUICK, **EACH_STEP)
-    resumed = load_report(made(store, tmp_path, recipe).folder)
-    whole = load_report(made(store, tmp_path / "whole", recipe).folder)
+    resumed = load_report(train_in(tmp_path, recipe, store=store).folder)
+    whole = load_report(train_in(tmp_path / "whole", recipe, store=store).folder)
     assert resumed.details["resumed_at"] == 12
     assert any("Went on after an interruption at update 12" in note for note in resumed.notes)
     assert whole.details["resumed_at"] == 0
     for name, metric in whole.metrics.items():
         assert resumed.metrics[name].value == pytest.approx(metric.value, abs=1e-6), name
     assert not (tmp_path / "scratch" / "intents").exists()
+    assert not list((tmp_path / "artifacts" / "intents").glob(".new-*"))
 
 
 def environment():
@@ -256,6 +246,6 @@ def test_a_label_with_one_train_row_is_learned_and_served(store, tmp_path, tiny_
         [*topic_examples(90, split="train"), *topic_examples(30, seed=1, split="validation"), *rare], collection="odd"
     )
     recipe = Full(Transformer(str(tiny_bert)), collection="odd", **{**QUICK, "epochs": 1})
-    artifact = made(store, tmp_path, recipe)
+    artifact = train_in(tmp_path, recipe, store=store)
     assert load_head(artifact.folder / "head").labels == ("card", "rare", "refund", "transfer")
     assert artifact.metrics["accuracy"]["n"] == 31

@@ -3,18 +3,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mercat.artifacts import Artifacts
 from mercat.encoders.hashing import Hashing
 from mercat.errors import FingerprintError
 from mercat.heads import load_head
 from mercat.store import Store
-from mercat.testing.training import RecipeContract, topic_examples
+from mercat.testing.training import RecipeContract, topic_examples, train_in
 from mercat.training.base import Run
 from mercat.training.data import unseen
 from mercat.training.linear import Linear
 from mercat.training.progress import silent
 from mercat.training.report import evaluation_text, load_report, report_text
-from mercat.training.train import evaluate, train
+from mercat.training.train import evaluate
 
 
 class Words(Hashing):
@@ -36,27 +35,14 @@ class TestLinearKeepsTheContract(RecipeContract):
 
 
 @pytest.fixture
-def store(tmp_path):
-    with Store.open(f"sqlite:///{tmp_path}/mercat.db") as opened:
-        opened.upsert(topic_examples(300), collection="intents")
-        yield opened
-
-
-def made(store, tmp_path, recipe, **options):
-    return train(
-        recipe,
-        name="intents",
-        store=store,
-        artifacts=Artifacts(tmp_path / "artifacts"),
-        scratch_root=tmp_path / "scratch",
-        recipe_name="linear",
-        **options,
-    )
+def store(store):
+    store.upsert(topic_examples(300), collection="intents")
+    return store
 
 
 def test_it_learns_and_is_served_by_the_saved_head(store, tmp_path):
     encoder = Words()
-    artifact = made(store, tmp_path, Linear(encoder, collection="intents"))
+    artifact = train_in(tmp_path, Linear(encoder, collection="intents"), store=store)
     assert artifact.metrics["accuracy"]["value"] > 0.85
     assert artifact.details["role"] == "query"
     head = load_head(artifact.folder / "head")
@@ -66,7 +52,7 @@ def test_it_learns_and_is_served_by_the_saved_head(store, tmp_path):
 
 
 def test_the_report_counts_parts_and_reads_well(store, tmp_path):
-    artifact = made(store, tmp_path, Linear(Words(), collection="intents"))
+    artifact = train_in(tmp_path, Linear(Words(), collection="intents"), store=store)
     report = load_report(artifact.folder)
     assert sum(report.counts[part] for part in ("train", "validation", "test")) == 300
     assert report.counts["trainable_parameters"] == 3 * 256 + 3
@@ -76,8 +62,8 @@ def test_the_report_counts_parts_and_reads_well(store, tmp_path):
 
 
 def test_a_target_error_makes_it_abstain(store, tmp_path):
-    strict = made(store, tmp_path, Linear(Words(), collection="intents", target_error=0.0))
-    free = made(store, tmp_path, Linear(Words(), collection="intents"))
+    strict = train_in(tmp_path, Linear(Words(), collection="intents", target_error=0.0), store=store)
+    free = train_in(tmp_path, Linear(Words(), collection="intents"), store=store)
     assert load_head(free.folder / "head").threshold == 0.0
     assert load_head(strict.folder / "head").threshold > 0.0
     assert strict.metrics["coverage"]["value"] < 1.0
@@ -94,8 +80,8 @@ def test_a_killed_run_does_not_encode_again(store, tmp_path):
 
     first, second = Words(), Words()
     with pytest.raises(Killed):
-        made(store, tmp_path, Linear(first, collection="intents"), progress=kill)
-    made(store, tmp_path, Linear(second, collection="intents"))
+        train_in(tmp_path, Linear(first, collection="intents"), store=store, progress=kill)
+    train_in(tmp_path, Linear(second, collection="intents"), store=store)
     assert first.encoded > 0
     assert second.encoded == 0
 
@@ -105,7 +91,7 @@ def test_evaluation_shows_the_baseline_each_label_and_a_clean_figure(store, tmp_
         [*topic_examples(60, split="test", seed=3), *topic_examples(200, split="train", seed=4)], collection="given"
     )
     recipe = Linear(Words(), collection="given")
-    artifact = made(store, tmp_path, recipe)
+    artifact = train_in(tmp_path, recipe, store=store)
     found = evaluate(recipe, artifact=artifact, store=store, scratch_root=tmp_path / "scratch")
     assert found.baseline == "TF-IDF + logistic regression"
     assert found.counts["test"] == 60
@@ -119,7 +105,7 @@ def test_evaluation_shows_the_baseline_each_label_and_a_clean_figure(store, tmp_
 def test_rows_that_training_saw_are_left_out_of_the_test_part(store, tmp_path):
     recipe = Linear(Words(), collection="intents")
     first_test = [row.id for row in recipe.parts(Run("intents", store, tmp_path, 0, silent)).test]
-    artifact = made(store, tmp_path, recipe)
+    artifact = train_in(tmp_path, recipe, store=store)
     store.upsert(topic_examples(300, seed=9), collection="intents")
     found = evaluate(recipe, artifact=artifact, store=store, scratch_root=tmp_path / "scratch")
     parts = recipe.parts(Run("intents", store, tmp_path, 0, silent))
@@ -128,7 +114,7 @@ def test_rows_that_training_saw_are_left_out_of_the_test_part(store, tmp_path):
 
 
 def test_another_encoder_is_refused(store, tmp_path):
-    artifact = made(store, tmp_path, Linear(Words(), collection="intents"))
+    artifact = train_in(tmp_path, Linear(Words(), collection="intents"), store=store)
     other = Words(dimensions=64)
     with pytest.raises(FingerprintError, match=other.fingerprint):
         evaluate(Linear(other, collection="intents"), artifact=artifact, store=store, scratch_root=tmp_path / "scratch")
@@ -138,13 +124,15 @@ def test_balanced_weights_lift_a_rare_label(tmp_path):
     rows = [row for number, row in enumerate(topic_examples(600)) if row.label != "refund" or number % 30 == 1]
     with Store.open(f"sqlite:///{tmp_path}/mercat.db") as store:
         store.upsert(rows, collection="intents")
-        plain = made(store, tmp_path, Linear(Words(), collection="intents", strength=0.01))
-        even = made(store, tmp_path, Linear(Words(), collection="intents", strength=0.01, class_weight="balanced"))
+        plain = train_in(tmp_path, Linear(Words(), collection="intents", strength=0.01), store=store)
+        even = train_in(
+            tmp_path, Linear(Words(), collection="intents", strength=0.01, class_weight="balanced"), store=store
+        )
     assert even.metrics["macro_f1"]["value"] > plain.metrics["macro_f1"]["value"]
 
 
 def test_scores_are_calibrated_on_validation_rows(store, tmp_path):
-    artifact = made(store, tmp_path, Linear(Words(), collection="intents"))
+    artifact = train_in(tmp_path, Linear(Words(), collection="intents"), store=store)
     head = load_head(artifact.folder / "head")
     assert head.temperature != 1.0
     assert np.isfinite(head.temperature)

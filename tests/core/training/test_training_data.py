@@ -6,17 +6,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from mercat.errors import DataError
-from mercat.store import Store
 from mercat.testing.training import topic_examples
 from mercat.training.batches import epoch_batches, length_batches
 from mercat.training.data import read_parts, save_rows, unseen
 from mercat.values import Example
-
-
-@pytest.fixture
-def store(tmp_path):
-    with Store.open(f"sqlite:///{tmp_path}/mercat.db") as opened:
-        yield opened
 
 
 def parts_of(store, rows, **options):

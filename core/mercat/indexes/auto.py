@@ -9,32 +9,13 @@ from typing import Any
 from mercat.errors import unknown_name
 from mercat.indexes import exact, storage
 from mercat.indexes.base import Index
-from mercat.indexes.kinds import FLAT_ROWS, checked_kind
-from mercat.indexes.places import Place
+from mercat.indexes.places import FaissPlace
 
 BACKENDS = ("auto", "exact", "faiss")
 
 
-class Auto(Place):
+class Auto(FaissPlace):
     """What `use = "auto"` in `[indexes.NAME]` builds; the options are those of FAISS and rest while it is missing."""
-
-    def __init__(
-        self,
-        workspace_folder: Path,
-        section_name: str,
-        *,
-        kind: str = "auto",
-        device: str = "auto",
-        flat_rows: int = FLAT_ROWS,
-        ef_search: int = 64,
-    ) -> None:
-        super().__init__(workspace_folder, section_name)
-        self._options: dict[str, Any] = {
-            "kind": checked_kind(kind),
-            "device": device,
-            "flat_rows": flat_rows,
-            "ef_search": ef_search,
-        }
 
     def open(self, dimensions: int, fingerprint: str, *, contents: str = "", fresh: bool = False) -> Index:
         """Open the saved index, or an empty one; see `IndexFactory.open`."""

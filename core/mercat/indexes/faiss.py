@@ -19,7 +19,7 @@ from mercat.indexes import storage
 from mercat.indexes.appended import AppendedIndex, Mask, Structures
 from mercat.indexes.base import Vectors
 from mercat.indexes.kinds import FLAT, FLAT_ROWS, checked_kind
-from mercat.indexes.places import Place
+from mercat.indexes.places import FaissPlace
 from mercat.indexes.scan import RowNumbers
 
 try:
@@ -34,21 +34,8 @@ _EF_CONSTRUCTION = 64
 _GPU_MOST = 2048  # FAISS returns no more per query on a GPU
 
 
-class Faiss(Place):
+class Faiss(FaissPlace):
     """What `use = "faiss"` in `[indexes.NAME]` builds; for the options see `open_faiss`."""
-
-    def __init__(
-        self,
-        workspace_folder: Path,
-        section_name: str,
-        *,
-        kind: str = "auto",
-        device: str = "auto",
-        flat_rows: int = FLAT_ROWS,
-        ef_search: int = 64,
-    ) -> None:
-        super().__init__(workspace_folder, section_name)
-        self._kind, self._device, self._flat_rows, self._ef_search = checked_kind(kind), device, flat_rows, ef_search
 
     def open(self, dimensions: int, fingerprint: str, *, contents: str = "", fresh: bool = False) -> AppendedIndex:
         """Open the saved index, or an empty one; see `IndexFactory.open`."""
@@ -58,10 +45,7 @@ class Faiss(Place):
             fingerprint=fingerprint,
             contents=contents,
             fresh=fresh,
-            kind=self._kind,
-            device=self._device,
-            flat_rows=self._flat_rows,
-            ef_search=self._ef_search,
+            **self._options,
         )
 
 

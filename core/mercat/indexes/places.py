@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from mercat.indexes import storage
 from mercat.indexes.base import IndexInfo
+from mercat.indexes.kinds import FLAT_ROWS, checked_kind
 
 
 class Place:
@@ -34,3 +36,25 @@ class Place:
             found.sequence,
             contents=found.contents,
         )
+
+
+class FaissPlace(Place):
+    """A place with the options of FAISS, checked before FAISS is loaded; for their meaning see `open_faiss`."""
+
+    def __init__(
+        self,
+        workspace_folder: Path,
+        section_name: str,
+        *,
+        kind: str = "auto",
+        device: str = "auto",
+        flat_rows: int = FLAT_ROWS,
+        ef_search: int = 64,
+    ) -> None:
+        super().__init__(workspace_folder, section_name)
+        self._options: dict[str, Any] = {
+            "kind": checked_kind(kind),
+            "device": device,
+            "flat_rows": flat_rows,
+            "ef_search": ef_search,
+        }

@@ -31,6 +31,7 @@ COMMANDS = {
     "keys": "Make, list and revoke API keys and page accounts",
     "db": "Upgrade the store, or drop a plugin's tables",
     "erase": "Remove everything about one person",
+    "expire": "Remove what is older than it may be kept",
     "backup": "Copy the workspace while it is being served",
     "restore": "Bring a backup back",
     "new": "Write a new plugin with its tests",
@@ -40,7 +41,7 @@ GROUPS = {
     "Look": ("plugins", "doctor", "config", "models"),
     "Learn": ("ingest", "index", "train", "evaluate", "artifacts"),
     "Answer": ("ask", "serve", "keys"),
-    "Keep": ("db", "erase", "backup", "restore"),
+    "Keep": ("db", "erase", "expire", "backup", "restore"),
 }
 ABOUT = "Business applications of pretrained language models, from your own data."
 PLUGIN_GROUP = "mercat.commands"

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from sqlalchemy.engine import URL
 
 from mercat.errors import StoreError
 from mercat.registry import TableSet
-from mercat.store import backup, erasure
+from mercat.store import backup, erasure, retention
 from mercat.store.accounts import Accounts
 from mercat.store.clock import Clock, utc_now
 from mercat.store.database import Database
@@ -267,6 +268,21 @@ class Store(Queue):
         """Return whether this person was erased once, so that an import may leave them out."""
         with self._reading() as connection:
             return erasure.was_erased(connection, subject)
+
+    def expire(self, names: Sequence[str], *, before: datetime) -> dict[str, int]:
+        """Remove what is older than `before` from collections and tables; return how many rows of which.
+
+        The time is that of the event, where the row has one, otherwise when it was stored. In one transaction.
+        Raises UnknownName for what does not expire.
+        """
+        from mercat.store import schema
+
+        plugins = [each for tables in self._tables for each in schema.metadata_of(tables).sorted_tables]
+        collections = {collection for _, collection, _ in self.collections()}
+        with self.transaction() as tx:
+            return retention.expire(
+                tx, names, before=before, tables=retention.expirable(plugins), collections=collections
+            )
 
     # --- backup ---------------------------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ class ConversationRow(_Base, table=True):
     """A conversation. `state` is "bot", "person" or "closed"; `offered` the intents of a pending choice."""
 
     __tablename__ = "customer_service_conversations"
+    __table_args__ = {"info": {"expires_by": "updated_at"}}
 
     id: str = Field(primary_key=True, sa_type=Text)
     service: str = Field(sa_type=Text, default="")
@@ -44,6 +45,7 @@ class TurnRow(_Base, table=True):
     __table_args__ = (
         UniqueConstraint("conversation", "number", name="uq_customer_service_turns_number"),
         Index("ix_customer_service_turns_request", "request_id"),
+        {"info": {"expires_by": "at"}},
     )
 
     id: int | None = Field(default=None, primary_key=True)

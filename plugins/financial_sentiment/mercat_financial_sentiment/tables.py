@@ -48,7 +48,10 @@ class AlertRow(_Base, table=True):
     """An alert. `state` is firing, acknowledged or resolved; `drivers` are the articles behind it."""
 
     __tablename__ = "financial_sentiment_alerts"
-    __table_args__ = (Index("ix_financial_sentiment_alerts_topic", "monitor", "topic", "fired_at"),)
+    __table_args__ = (
+        Index("ix_financial_sentiment_alerts_topic", "monitor", "topic", "fired_at"),
+        {"info": {"expires_by": "changed_at"}},
+    )
 
     id: str = Field(primary_key=True, sa_type=Text)
     monitor: str = Field(sa_type=Text)

@@ -215,6 +215,24 @@ def test_erasing_a_person(run: Any, place: Path) -> None:
     assert run("erase", "ana", "--yes").code == 0
 
 
+def test_old_rows_expire_from_the_store_and_from_search(run: Any, place: Path) -> None:
+    with (place / "mercat.toml").open("a") as file:
+        file.write('\n[sources.letters]\nuse = "files/csv"\npath = "letters.csv"\ncollection = "help"\n')
+    (place / "letters.csv").write_text(
+        "id,text,published_at\nl1,Zebra trouble,2001-01-01T00:00:00Z\nl2,Zebra again,2100-01-01T00:00:00Z\n"
+    )
+    assert run("ingest", "letters", "--json").json["letters"]["stored"] == 2
+    assert run("ask", "desk", "I want a person, about my zebra", "-f", "customer=ana").code == 0
+    assert run("expire", "help", "--days", "3650", "--yes", "--json").json == {"documents of help": 1}
+    with mercat.open("mercat.toml") as app:
+        found = [hit.id for hit in app.get("retrievers", "help").search("zebra", k=20)]
+        assert "l2" in found
+        assert "l1" not in found
+    talks = ["customer_service_turns", "customer_service_conversations"]
+    assert run("expire", *talks, "--days", "1", "--yes", "--json").json == {}, "they are of today"
+    assert run("expire", *talks, "--days", "0", "--yes", "--json").json == {talks[0]: 2, talks[1]: 1}
+
+
 def test_erase_asks_first(run: Any, place: Path, monkeypatch: Any) -> None:
     import io
 

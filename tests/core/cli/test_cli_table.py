@@ -46,6 +46,8 @@ def test_a_command_that_does_not_exist_is_usage(run: Any) -> None:
         ["train", "--seed", "x"],
         ["index", "biuld"],
         ["ask", "desk", "-f", "nonsense"],
+        ["serve", "--port", "99999"],
+        ["serve", "--port", "-1"],
     ],
 )
 def test_wrong_usage_is_two(run: Any, place: Path, arguments: list[str]) -> None:
@@ -80,13 +82,16 @@ ERRORS = {
     "a backup onto itself": (["backup", "workspace"], "It exists already"),
     "a restore of what is none": (["restore", "workspace", "back"], "It is not a backup"),
     "nobody to erase": (["erase", "", "--yes"], "empty"),
+    "a collection that is not there": (["expire", "halp", "--days", "1", "--yes"], "Did you mean 'help'?"),
     "a plugin of a bad name": (["new", "Bad Name"], "lower-case words"),
     "a plugin that is not installed": (
         ["init", "x", "--plugin", "customer-servce"],
         "Did you mean 'customer-service'?",
     ),
     "a folder that cannot be made": (["init", "mercat.toml/x"], "mercat.toml"),
-    "a port that is taken": (["serve", "--port", "1", "--host", "256.1.1.1"], "256.1.1.1"),
+    "an address that is none": (["serve", "--port", "1", "--host", "256.1.1.1"], "256.1.1.1"),
+    "a strength below zero": (["train", "--set", "recipes.intents.strength=-1"], "strength = -1"),
+    "an error above one": (["train", "--set", "recipes.intents.target_error=7"], "target_error = 7"),
 }
 
 
@@ -122,6 +127,7 @@ JSON = {
     "keys list": ["keys", "list"],
     "db status": ["db", "status"],
     "erase": ["erase", "nobody", "--yes"],
+    "expire": ["expire", "help", "--days", "1", "--yes"],
 }
 
 

@@ -53,6 +53,7 @@ class Log:
         return self.part(int(low), int(high))
 
     def part(self, start: int, end: int) -> Log:
+        """Return the events at the positions from `start` on and before `end`."""
         return Log(
             self.users,
             self.user[start:end],

@@ -21,10 +21,10 @@ from mercat_recommendation.ties import Ties
 
 Column = NDArray[np.float32]
 
-POPULAR = ("popular_7d", "popular_3d", "popular_14d", "popular_all", "in_shop", "new", "quality")
+SHARED = ("popular_7d", "popular_3d", "popular_14d", "popular_all", "in_shop", "new", "quality")
 PERSONAL = ("ease_recent", "ease_all", "alike", "follows", "near", "text", "category", "price")
-NAMES = (*POPULAR, *PERSONAL)
-"""Feature names in the order of columns. The first group is the same for everybody at one time."""
+NAMES = (*SHARED, *PERSONAL)
+"""Feature names in the order of columns: those that are the same for everybody at one time, then a user's own."""
 
 _NEW_DAYS = 30.0
 _NO_SPREAD = 1e-9
@@ -34,7 +34,11 @@ _LONGEST = 500  # items of a history that are looked at, the latest
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What somebody touched: `seen` in order with repeats, of which `liked` (latest places last) has influence."""
+    """What somebody touched, as numbers of the catalogue.
+
+    `seen` has shape (events,), in order with repeats; `liked`, each once and the latest last, and `strength` have shape
+    (touched,): the items with influence, and how much their kind of event counts.
+    """
 
     seen: NDArray[np.int64]
     liked: NDArray[np.int64]
@@ -56,7 +60,7 @@ class History:
 
 
 def popular(log: Log, catalogue: Catalogue, *, at: float) -> Column:
-    """Return shape (POPULAR, items): what holds for everybody at a time."""
+    """Return shape (SHARED, items): what holds for everybody at a time."""
     size = len(catalogue)
     shown = popularity.first_seen(log, size, at=at)
     since = np.where(np.isnan(shown), catalogue.born, shown)

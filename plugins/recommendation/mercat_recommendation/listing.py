@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mercat_recommendation.features import POPULAR
+from mercat_recommendation.features import SHARED
 from mercat_recommendation.ranker import Blend
 from mercat_recommendation.spread import mmr, pool_size, top, with_discovery
 
@@ -43,7 +43,7 @@ class Listing:
         listed = mmr(ranked, scores, vectors, k, diversity=wanted)
         if not self.places or own_items < _FEW:
             return listed, scores, frozenset()
-        everyday = features[:, POPULAR.index("popular_all")]
+        everyday = features[:, SHARED.index("popular_all")]
         tail = open_ & (everyday < np.quantile(everyday, 1 - _HEAD_SHARE))
         finds = top(self.blend.discovery(features), tail, k)
         numbers, came = with_discovery(listed, finds, k=k, places=self.places)

@@ -29,7 +29,11 @@ _ENOUGH = 10
 
 @dataclass(frozen=True, slots=True)
 class RankModel:
-    """What the service loads. `item_ids` and `texts` (of which `vectors` are) number the items of `ties`."""
+    """What the service loads. `item_ids` and `texts` number the items of `ties`.
+
+    `vectors` has shape (items, dimensions), one unit row per text; `hit_rates` has one entry per length of history: for
+    none, and from 1, 5 and 20 items on.
+    """
 
     way: Way
     blend: Blend
@@ -41,6 +45,7 @@ class RankModel:
 
     @property
     def listing(self) -> Listing:
+        """The chosen blend with its places for discovery and its diversity."""
         return Listing(self.blend, self.way.places, self.way.diversity)
 
     def hit_rate(self, own_items: int) -> float:

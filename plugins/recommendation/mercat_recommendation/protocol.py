@@ -57,7 +57,11 @@ def cut_times(log: Log, *, window_days: float, most: int = 60) -> Cuts:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One user at one cut. `features` has shape (items, NAMES); `open` is what they had not seen."""
+    """One user at one cut.
+
+    `features` has shape (items, NAMES); `open` (what they had not seen) and `taken` (what they took in the window after
+    the cut) have shape (items,).
+    """
 
     user: int
     history: History
@@ -108,7 +112,11 @@ def _choices(user: int, history: History, after: Log, items: int) -> tuple[NDArr
 
 @dataclass(slots=True)
 class Outcome:
-    """What a way of listing did: a row per case."""
+    """What a way of listing did: a row per case.
+
+    `histories` counts the items with influence, `lists` holds numbers of items, `gains` 1 for each that was taken, and
+    `ideal` as many ones as were taken.
+    """
 
     users: list[int] = field(default_factory=list)
     histories: list[int] = field(default_factory=list)
@@ -127,9 +135,11 @@ class Outcome:
         self.ideal.append([1.0] * int(case.taken.sum()))
 
     def ndcg(self) -> list[float]:
+        """Return nDCG at K of each case, from 0 to 1."""
         return ndcg(self.gains, self.ideal, k=K)
 
     def hits(self) -> list[float]:
+        """Return for each case 1 where at least one listed item was taken, else 0."""
         return [float(any(row)) for row in self.gains]
 
     def coverage(self, items: int) -> float:

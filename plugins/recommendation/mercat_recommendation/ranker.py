@@ -12,14 +12,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mercat_recommendation.features import NAMES, PERSONAL, POPULAR
+from mercat_recommendation.features import NAMES, SHARED
 
 Row = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One user at one time: `features` of shape (shown, NAMES), what was `taken` (sums to 1), offsets for sampling."""
+    """One user at one time.
+
+    `features` has shape (shown, NAMES); `taken` (the share of each item in what was taken, sums to 1) and `offset` (log
+    of how many items left alone each one stands for) have shape (shown,).
+    """
 
     features: Row
     taken: NDArray[np.float64]
@@ -38,11 +42,11 @@ class Blend:
         return np.asarray(features @ self.weights, dtype=np.float32)
 
     def discovery(self, features: Row) -> Row:
-        """Return the scores without what is the same for everybody."""
+        """Return shape (items,): the scores without what is the same for everybody."""
         own = self.weights.copy()
-        own[: len(POPULAR)] = 0.0
-        if not own[: len(POPULAR) + len(PERSONAL)].any():
-            own[len(POPULAR) :] = 1.0
+        own[: len(SHARED)] = 0.0
+        if not own.any():
+            own[len(SHARED) :] = 1.0
         return np.asarray(features @ own, dtype=np.float32)
 
     def parts(self, features: Row) -> dict[str, float]:
@@ -94,7 +98,11 @@ def fit_blend(choices: Sequence[Choice], *, strength: float, use: Sequence[str] 
 
 @dataclass(frozen=True, slots=True)
 class _Problem:
-    """The mean loss of many choices with its slope and curvature."""
+    """The mean loss of many choices with its slope and curvature.
+
+    The rows of all choices stand below each other: `features` has shape (rows, columns), `taken`, `offset` and `groups`
+    (the number of a row's choice) shape (rows,); `starts` is where each choice begins.
+    """
 
     features: NDArray[np.float64]
     taken: NDArray[np.float64]
@@ -116,6 +124,7 @@ class _Problem:
         )
 
     def look(self, weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+        """Return the loss at some weights, its slope, shape (columns,), and its curvature, (columns, columns)."""
         count = len(self.starts)
         scores = self.features @ weights + self.offset
         scores -= np.maximum.reduceat(scores, self.starts)[self.groups]

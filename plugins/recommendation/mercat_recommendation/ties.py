@@ -38,6 +38,7 @@ class TieSettings:
     map_strength: float = 3.0
 
     def as_dict(self) -> dict[str, float]:
+        """Return the settings by name."""
         return asdict(self)
 
 

@@ -31,14 +31,16 @@ class RankRequest(Request):
 class RankedItem:
     """One place of a ranking. `parts` are the shares of `score` by feature; `because` the user's items behind it.
 
-    `found_by` says which sources made it a candidate ("index", "popular", "tied"), empty where all items were scored.
+    `source` says what gave it its place: "blend" (all features), "discovery" (a place kept for the user's own features
+    alone), or "popular" (nothing is known of the user). `found_by` says which sources made it a candidate ("index",
+    "popular", "tied"); it is empty where all items were scored.
     """
 
     item_id: str
     score: float
     reason: str = ""
     title: str = ""
-    source: str = "blend"  # or "discovery", "popular"
+    source: str = "blend"
     because: Sequence[str] = ()
     parts: Mapping[str, float] = field(default_factory=dict)
     found_by: Sequence[str] = ()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mercat.artifacts import load_arrays, save_arrays
 from mercat.training.base import Progress
 from mercat_recommendation.data import Data
-from mercat_recommendation.features import NAMES, POPULAR
+from mercat_recommendation.features import NAMES, SHARED
 from mercat_recommendation.listing import Listing
 from mercat_recommendation.protocol import Outcome, cases
 from mercat_recommendation.ranker import Blend, Choice, choice, fit_blend, popularity_blend
@@ -60,7 +60,7 @@ def learn(choices: Sequence[Choice], *, use: str, strength: float) -> Blend:
     """Return the blend of a way; without choices to learn from, popularity."""
     if use == "baseline" or not choices:
         return popularity_blend()
-    return fit_blend(choices, strength=strength, use=NAMES if use == "all" else POPULAR)
+    return fit_blend(choices, strength=strength, use=NAMES if use == "all" else SHARED)
 
 
 @dataclass(slots=True)

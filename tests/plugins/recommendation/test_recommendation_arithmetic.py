@@ -22,7 +22,7 @@ from mercat_recommendation.collaborative import (
     together,
 )
 from mercat_recommendation.events import DAY_S, build_log, joined
-from mercat_recommendation.features import NAMES, POPULAR, History, both, personal, popular
+from mercat_recommendation.features import NAMES, SHARED, History, both, personal, popular
 from mercat_recommendation.protocol import cut_times
 from mercat_recommendation.ranker import Choice, choice, fit_blend, popularity_blend
 from mercat_recommendation.reasons import shared_words
@@ -209,7 +209,7 @@ class TestFeatures:
         own = personal(nobody, Ties.fit(log, vectors, settings=TieSettings()), items, vectors)
         found = both(popular(log, items, at=T0 + 1), own)
         assert found.shape == (6, len(NAMES))
-        assert not found[:, len(POPULAR) :].any()
+        assert not found[:, len(SHARED) :].any()
 
     def test_categories_are_split_however_they_are_joined(self):
         for joined_by in ("tea|cup", "tea, cup", "cup;tea", "tea、cup", ["cup", "tea"]):
@@ -241,8 +241,8 @@ class TestBlend:
         assert np.isfinite(fit_blend(self.choices(20), strength=1e-6).weights).all()
 
     def test_features_that_are_not_used_weigh_nothing(self):
-        weights = fit_blend(self.choices(), strength=0.01, use=POPULAR).weights
-        assert not weights[len(POPULAR) :].any()
+        weights = fit_blend(self.choices(), strength=0.01, use=SHARED).weights
+        assert not weights[len(SHARED) :].any()
 
     def test_sampling_is_corrected(self):
         """With half of what was left alone sampled, its offset says that there was twice as much."""

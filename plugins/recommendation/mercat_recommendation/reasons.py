@@ -51,6 +51,11 @@ class Reason:
     words: Sequence[str] = ()
 
 
+def texts_for(locale: str, texts: Mapping[str, Mapping[str, str]]) -> Mapping[str, str]:
+    """Return the texts for a locale such as `zh-CN`, English where its language has none."""
+    return texts.get(locale.partition("-")[0], texts["en"])
+
+
 def reason_for(
     number: int,
     *,
@@ -62,8 +67,13 @@ def reason_for(
     week: NDArray[np.float64],
     locale: str = "",
 ) -> Reason:
-    """Name the strongest cause of one item's score. `week` counts events by item in the last 7 days."""
-    said = TEXTS.get(locale.partition("-")[0], TEXTS["en"])
+    """Name the strongest cause of the score of item `number` of the catalogue.
+
+    `liked` has shape (touched,) and holds the numbers of the user's own items, the latest last; `parts` are the shares
+    of the score by feature; `vectors` has shape (items, dimensions), unit rows; `week` has shape (items,) and counts
+    events in the last 7 days.
+    """
+    said = texts_for(locale, TEXTS)
     own = sum(parts.get(name, 0.0) for name in PERSONAL)
     shared = sum(value for name, value in parts.items() if name not in PERSONAL)
     if len(liked) and (own >= shared or not week[number]) and own > 0:

@@ -21,6 +21,7 @@ from mercat_recommendation.features import History, both, personal, personal_of_
 from mercat_recommendation.item_index import ItemIndex
 from mercat_recommendation.listing import Listing
 from mercat_recommendation.live import Live, View
+from mercat_recommendation.notes import notes_for
 from mercat_recommendation.ranker import popularity_blend
 from mercat_recommendation.reasons import reason_for
 from mercat_recommendation.spread import pool_size, top
@@ -32,7 +33,11 @@ _LARGEST = 10_000
 
 @dataclass(frozen=True, slots=True)
 class _Moment:
-    """What holds for everybody at one time."""
+    """What holds for everybody at one time.
+
+    `log` ends just after `at` (Unix seconds). `shared` has shape (features.SHARED, items); `popularity`, the score of
+    who has no history, and `week`, events in the last 7 days, have shape (items,).
+    """
 
     log: Log
     at: float
@@ -47,7 +52,7 @@ class Recommender(Service[RankRequest, Ranking]):
     `artifact` names a ranker made by the recipe `recommendation/ranker` with the same `encoder`; `catalogue` and
     `events` are collections of the store, followed at every question: a new event, item or version counts in the next
     answer, and items that came after training are placed by their text. Who has no history gets what is popular, and
-    is told so (`abstained`). `diversity` replaces the recipe's own.
+    is told so (`abstained`). `diversity` in [0, 1] replaces the recipe's own. `name` is that of the service's section.
 
     With an `index`, which is kept in step with the catalogue, a request with more than `candidates` open items scores
     only so many of them: near by text, popular of late, tied to what was touched. Without one every item is scored.
@@ -65,6 +70,7 @@ class Recommender(Service[RankRequest, Ranking]):
         index: IndexFactory | None = None,
         candidates: int = 500,
         diversity: float | None = None,
+        section_name: str = "shop",
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         if diversity is not None and not 0 <= diversity <= 1:
@@ -77,7 +83,7 @@ class Recommender(Service[RankRequest, Ranking]):
         self.live = Live(
             store, artifacts, encoder, artifact=artifact, catalogue=catalogue, events=events, index=self._index
         )
-        self._candidates, self._diversity, self._clock = candidates, diversity, clock
+        self._candidates, self.diversity, self._clock, self.name = candidates, diversity, clock, section_name
 
     def answer_many(self, requests: Sequence[RankRequest]) -> list[Ranking]:
         """Return one ranking per request. Errors: DataError for a k or a diversity out of bounds."""
@@ -107,7 +113,15 @@ class Recommender(Service[RankRequest, Ranking]):
             tuple(item.item_id for item in items),
             view.model.hit_rate(own) if items else 0.0,
             abstained=not own or not items,
-            reasons=_notes(own, len(items), request, removed, unknown),
+            reasons=notes_for(
+                user=request.user_id,
+                own=own,
+                found=len(items),
+                wanted=request.k,
+                removed=removed,
+                unknown=unknown,
+                locale=request.locale,
+            ),
             items=tuple(items),
             removed=removed,
         )
@@ -120,7 +134,7 @@ class Recommender(Service[RankRequest, Ranking]):
         found = self._found(view, moment, history, open_, k=k)
         features = both(moment.shared, self._personal(view, history, found))
         listing = view.model.listing if own else Listing(popularity_blend(), diversity=view.model.way.diversity)
-        wanted = request.diversity if request.diversity is not None else self._diversity
+        wanted = request.diversity if request.diversity is not None else self.diversity
         numbers, scores, came = listing.pick(features, found.open, view.vectors, k=k, own_items=own, diversity=wanted)
         sources = {number: "discovery" if number in came else "blend" if own else "popular" for number in numbers}
         return [
@@ -252,16 +266,3 @@ def _in_order(view: View, open_: NDArray[np.bool_], request: RankRequest) -> lis
         return [open_]
     fitting = open_ & view.catalogue.passing(context)
     return [fitting, open_ & ~fitting] if fitting.any() else [open_]
-
-
-def _notes(own: int, found: int, request: RankRequest, removed: dict[str, int], unknown: int) -> list[str]:
-    notes = []
-    if not own:
-        who = f"Nothing is known of '{request.user_id}'" if request.user_id else "Nothing was touched yet"
-        notes.append(f"{who}: this is what is popular")
-    if unknown:
-        notes.append(f"{unknown} of the items given are not in the catalogue")
-    if found < request.k:
-        why = ", ".join(f"{count} {name}" for name, count in removed.items()) or "the catalogue has no more"
-        notes.append(f"{found} of {request.k} items: {why}")
-    return notes

@@ -1,86 +1,32 @@
-"""A small shop with plain tastes: even users like tea, odd ones like bicycles."""
-
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import small_shop
 
 from mercat.artifacts import Artifacts
 from mercat.encoders.hashing import Hashing
 from mercat.store import Store
-from mercat.training.train import train
-from mercat.values import Document, Interaction
-from mercat_recommendation.recipe import Ranker
 from mercat_recommendation.service import Recommender
-
-START = datetime(2026, 1, 1, tzinfo=UTC)
-DAYS, USERS, PER_SIDE = 30, 24, 20
-NOW = START + timedelta(days=DAYS)
-LEAVES = ("green tea", "black tea", "white tea", "oolong tea", "mint tea")
-PARTS = ("bicycle bell", "bicycle light", "bicycle pump", "bicycle saddle", "bicycle bag")
-
-
-def catalogue() -> list[Document]:
-    rows = []
-    for side, (category, words) in enumerate((("tea", LEAVES), ("cycling", PARTS))):
-        for number in range(PER_SIDE):
-            title = f"{words[number % 5]} no {number}"
-            rows.append(
-                Document(
-                    f"{category}{number:02d}",
-                    f"A {words[number % 5]} for every day",
-                    title=title,
-                    metadata={"category": category, "price": 5 + 20 * side + number % 4, "stock": 3},
-                )
-            )
-    return rows
-
-
-def happenings() -> list[Interaction]:
-    rng = np.random.default_rng(7)
-    items = [row.id for row in catalogue()]
-    rows = []
-    for user in range(USERS):
-        own = items[:PER_SIDE] if user % 2 == 0 else items[PER_SIDE:]
-        other = items[PER_SIDE:] if user % 2 == 0 else items[:PER_SIDE]
-        wanted = [*rng.permutation(own)[:16], *rng.permutation(other)[:1]]
-        days = np.sort(rng.uniform(0, DAYS, len(wanted)))
-        for number, (item, day) in enumerate(zip(rng.permutation(wanted), days, strict=True)):
-            at = START + timedelta(days=float(day))
-            rows.append(Interaction(f"e{user:02d}-{number:02d}", f"u{user:02d}", str(item), "click", at))
-    return sorted(rows, key=lambda row: row.at)
-
-
-def ranker(**parameters: object) -> Ranker:
-    return Ranker(Hashing(), collection="events", catalogue="items", window_days=2, **parameters)  # type: ignore[arg-type]
-
-
-def fill(store: Store) -> None:
-    store.upsert(catalogue(), collection="items")
-    store.upsert(happenings(), collection="events")
-
-
-def train_in(folder: Path, store: Store, *, name: str = "shop") -> None:
-    train(
-        ranker(),
-        name=name,
-        store=store,
-        artifacts=Artifacts(folder / "artifacts"),
-        scratch_root=folder / "scratch",
-        recipe_name="recommendation/ranker",
-    )
 
 
 @pytest.fixture(scope="session")
 def shop() -> SimpleNamespace:
-    """Return the functions of this file, for tests that fill and train themselves."""
+    """Return the functions of `small_shop`, for tests that fill and train themselves."""
     return SimpleNamespace(
-        catalogue=catalogue, happenings=happenings, ranker=ranker, fill=fill, train_in=train_in, now=NOW
+        catalogue=small_shop.catalogue,
+        happenings=small_shop.happenings,
+        ranker=small_shop.ranker,
+        fill=small_shop.fill,
+        train_in=small_shop.train_in,
+        now=small_shop.NOW,
     )
 
 
@@ -88,16 +34,14 @@ def shop() -> SimpleNamespace:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with `artifacts/`; its store is not for tests that write."""
     folder = tmp_path_factory.mktemp("shop")
-    with Store.open(f"sqlite:///{folder}/mercat.db") as store:
-        fill(store)
-        train_in(folder, store)
+    small_shop.prepare(folder)
     return folder
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     with Store.open(f"sqlite:///{tmp_path}/mercat.db") as opened:
-        fill(opened)
+        small_shop.fill(opened)
         yield opened
 
 
@@ -110,7 +54,7 @@ def recommender(store: Store, trained: Path) -> Recommender:
         artifact="shop",
         catalogue="items",
         events="events",
-        clock=lambda: NOW,
+        clock=lambda: small_shop.NOW,
     )
 
 

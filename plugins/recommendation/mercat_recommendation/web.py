@@ -111,7 +111,6 @@ def shop(service: Recommender, store: Store, *, events: str) -> Router:
             "asked": asked,
             "link": lambda fields: f"{router.base}?{urlencode(fields)}",
             "categories_of": categories_of,
-            "most_diverse": 0.9,
         }
 
     return router

@@ -34,7 +34,12 @@ def status(config: ConfigOption = DEFAULT_CONFIG, json: JsonOption = False) -> N
                 say(f"There is no store yet: {shown(store.url)} is made on first use. Try: mercat db upgrade")
             return
         if behind := store.behind():
-            say(f"Behind the code: {', '.join(behind)}. Try: mercat db upgrade")
+            if json:
+                emit(
+                    {"store": store.url, "state": "behind", "behind": behind, "next": "mercat db upgrade"}, as_json=True
+                )
+            else:
+                say(f"Behind the code: {', '.join(behind)}. Try: mercat db upgrade")
             raise typer.Exit(1)
         rows = [{"kind": kind, "collection": name, "rows": rows} for kind, name, rows in store.collections()]
         if json:

@@ -14,7 +14,7 @@ app = command_app()
 @app.command()
 def serve(
     host: Annotated[str, typer.Option(help="The address to listen on; only this machine by default.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port to listen on.")] = 8765,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one.")] = 8765,
     deliver: Annotated[
         bool, typer.Option(help="Deliver the outbox and follow the sources in this process too.")
     ] = True,

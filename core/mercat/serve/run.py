@@ -66,11 +66,10 @@ def _bound(host: str, port: int) -> socket.socket:
     try:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind((host, port))
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         with contextlib.suppress(OSError):
             taken.close()
         cure = "mercat serve --host 127.0.0.1 --port 8766"
-        raise ConfigError(
-            f"The server cannot listen on {host}, port {port}", error.strerror or str(error), cure
-        ) from error
+        why = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(f"The server cannot listen on {host}, port {port}", why, cure) from error
     return taken

@@ -51,6 +51,8 @@ class ClassifierRecipe:
         for name, share in (("validation_share", validation_share), ("test_share", test_share)):
             if not 0 <= share < 0.9:
                 raise ConfigError(f"{name} = {share}", "It is a share of the rows", f"{name} = 0.1")
+        if target_error is not None and not 0 <= target_error < 1:
+            raise ConfigError(f"target_error = {target_error}", "It is a share of the answers", "target_error = 0.05")
         self.encoder, self.collection, self.seed = encoder, collection, seed
         self.calibration, self.target_error = calibration, target_error
         self.validation_share, self.test_share, self.split = validation_share, test_share, split

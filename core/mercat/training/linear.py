@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Literal
 
 from mercat.artifacts import ArtifactWriter
 from mercat.encoders.base import Encoder
+from mercat.errors import ConfigError
 from mercat.heads import LinearHead
 from mercat.training.base import Report, Run
 from mercat.training.classifier import Calibration, ClassifierRecipe, encode_kept, finish, labels_of, texts_of
@@ -37,6 +39,8 @@ class Linear(ClassifierRecipe):
         seed: int = 0,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        if strength != "auto" and not 0 < strength < math.inf:
+            raise ConfigError(f"strength = {strength}", "It is a number above 0", 'strength = 1.0, or "auto"')
         super().__init__(
             encoder,
             collection=collection,

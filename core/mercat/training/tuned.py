@@ -17,7 +17,7 @@ from mercat.artifacts import ArtifactWriter
 from mercat.compute.device import choose_device
 from mercat.encoders.base import Encoder
 from mercat.encoders.transformer import Transformer
-from mercat.errors import ArtifactError, missing_extra
+from mercat.errors import ArtifactError, ConfigError, missing_extra
 from mercat.heads import LinearHead
 from mercat.training.base import Report, Run
 from mercat.training.batches import Encoded
@@ -66,6 +66,9 @@ class TunedRecipe(ClassifierRecipe):
         **common: Any,
     ) -> None:
         super().__init__(encoder, **common)
+        for name, found, least in (("max_tokens", max_tokens, 1), ("freeze_layers", freeze_layers, 0)):
+            if found < least:
+                raise ConfigError(f"{name} = {found}", f"It is at least {least}", f"{name} = {least}")
         self.settings, self.max_tokens, self.class_weight = settings, max_tokens, class_weight
         self.init_head_from_linear, self.freeze_layers, self.device = init_head_from_linear, freeze_layers, device
         self.tensorboard, self.trackers, self._monotonic = tensorboard, trackers, monotonic

@@ -268,6 +268,13 @@ def test_db_status_upgrade_and_drop(run: Any, place: Path) -> None:
     assert "customer_service_" in dropped.out
     behind = run("db", "status")
     assert (behind.code, "mercat db upgrade" in behind.out) == (1, True)
+    told = run("db", "status", "--json")
+    assert told.code == 1
+    assert (told.json["state"], told.json["behind"], told.json["next"]) == (
+        "behind",
+        ["customer_service"],
+        "mercat db upgrade",
+    )
     refused = run("ask", "desk", "hello")
     assert refused.code == 1
     assert "mercat db upgrade" in refused.err

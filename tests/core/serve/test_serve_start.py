@@ -164,3 +164,12 @@ def test_work_in_the_background_lasts_from_ready_to_stop(tmp_path: Path) -> None
     with TestClient(app) as client:
         wait_for(client, "ready")
     assert seen == ["started", "stopped"]
+
+
+@pytest.mark.parametrize(("host", "port"), [("127.0.0.1", 99999), ("127.0.0.1", -1), ("256.1.1.1", 1)])
+def test_an_address_that_cannot_be_listened_on_is_told_before_anything_opens(host: str, port: int) -> None:
+    from mercat.serve.run import run
+
+    with pytest.raises(ConfigError, match=f"cannot listen on {host}, port {port}") as caught:
+        run(lambda: pytest.fail("the workspace was opened"), host=host, port=port)
+    assert caught.value.found

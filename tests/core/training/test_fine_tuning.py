@@ -144,7 +144,16 @@ def test_an_encoder_without_weights_is_refused(store, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("epochs", 0), ("batch_size", 0), ("warmup", 1.5), ("label_smoothing", -0.1)]
+    ("key", "value"),
+    [
+        ("epochs", 0),
+        ("batch_size", 0),
+        ("warmup", 1.5),
+        ("label_smoothing", -0.1),
+        ("max_tokens", 0),
+        ("freeze_layers", -1),
+        ("target_error", 7),
+    ],
 )
 def test_settings_that_cannot_be_are_refused_before_weights_load(key, value):
     with pytest.raises(ConfigError, match=f"{key} = {value}"):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mercat.encoders.hashing import Hashing
-from mercat.errors import FingerprintError
+from mercat.errors import ConfigError, FingerprintError
 from mercat.heads import load_head
 from mercat.store import Store
 from mercat.testing.training import RecipeContract, topic_examples, train_in
@@ -136,3 +136,26 @@ def test_scores_are_calibrated_on_validation_rows(store, tmp_path):
     head = load_head(artifact.folder / "head")
     assert head.temperature != 1.0
     assert np.isfinite(head.temperature)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("strength", 0.0),
+        ("strength", -1.0),
+        ("strength", float("inf")),
+        ("strength", float("nan")),
+        ("target_error", 7.0),
+        ("target_error", -0.1),
+        ("target_error", float("nan")),
+        ("test_share", 0.9),
+        ("validation_share", -0.1),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_before_anything_is_encoded(key, value):
+    encoder = Words()
+    with pytest.raises(ConfigError, match=f"{key} = {value}") as caught:
+        Linear(encoder, collection="intents", **{key: value})
+    assert caught.value.found
+    assert caught.value.next
+    assert encoder.encoded == 0

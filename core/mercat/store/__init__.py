@@ -10,7 +10,8 @@ from mercat.store.accounts import Accounts, ApiKey, User
 from mercat.store.mapping import problem_of
 from mercat.store.objections import StoredObjection, plain
 from mercat.store.outbox import OutboxRow
-from mercat.store.store import Change, Store
+from mercat.store.reader import Change
+from mercat.store.store import Store
 from mercat.store.transaction import Transaction, Upserted
 from mercat.store.types import JsonText, UtcDateTime
 

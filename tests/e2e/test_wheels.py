@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 import subprocess
+import sys
+import tomllib
 from email.parser import Parser
+from importlib.metadata import packages_distributions
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -67,6 +73,25 @@ DATA = {
 pytestmark = pytest.mark.timeout(300)
 
 
+def declared_by(folder: Path) -> set[str]:
+    """Return the distributions that a project and its extras name."""
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    needs = [*project["dependencies"], *chain(*project.get("optional-dependencies", {}).values())]
+    return {plain(re.split(r"[^A-Za-z0-9._-]", need, maxsplit=1)[0]) for need in needs}
+
+
+def imported_by(folder: Path) -> set[str]:
+    """Return the first part of every absolute import, late ones and those for types alone included."""
+    nodes = [node for path in folder.rglob("*.py") for node in ast.walk(ast.parse(path.read_text("utf-8")))]
+    named = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    named += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level]
+    return {name.partition(".")[0] for name in named}
+
+
+def plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def wheel_of(installed: Any, package: str) -> ZipFile:
     (path,) = installed.wheels.glob(f"{package}-0*.whl")
     assert path.stat().st_size < 3_000_000
@@ -117,6 +142,27 @@ def test_the_metadata_are_those_of_the_project(installed: Any, package: str) -> 
     else:
         assert [need for need in needs if need.startswith("mercat<") or need.startswith("mercat>")]
         assert "[mercat]" in entries
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_wheel_carries_the_licence(installed: Any, package: str) -> None:
+    with wheel_of(installed, package) as wheel:
+        (name,) = (name for name in wheel.namelist() if name.endswith(".dist-info/licenses/LICENSE"))
+        assert wheel.read(name) == (ROOT / "LICENSE").read_bytes()
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_what_is_imported_is_declared(package: str) -> None:
+    """By the distribution itself or, for plugins and connectors, by the core: never only by what another one needs."""
+    folder = ROOT / PACKAGES[package]
+    declared = declared_by(folder) | declared_by(ROOT / "core") | {"mercat"}
+    providers = packages_distributions()
+    undeclared = {
+        name
+        for name in imported_by(folder / package) - set(sys.stdlib_module_names) - {package}
+        if not declared & {plain(each) for each in (*providers.get(name, ()), name)}
+    }
+    assert not undeclared
 
 
 def test_imports_come_from_the_wheels(installed: Any, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mercat.cli.common import JsonOption, command_app, emit, plain_data, say, shown, to_json
+from mercat.cli.usage import measured
 
 if TYPE_CHECKING:
     from mercat.training.base import Evaluation
@@ -47,28 +48,37 @@ def demo(
     json: JsonOption = False,
 ) -> None:
     """Ingest, train, evaluate on held-out rows and answer, for each installed vertical; leaves a workspace to serve."""
+    verticals = list(installed_verticals())
+    with measured() as usage:
+        results, key, password = _run_all(verticals, folder, data, quiet=json)
+    figures = {"results": results, "wall_s": usage.wall_s, "peak_memory_gb": usage.peak_memory_gb}
+    (folder / "report.json").write_text(to_json(figures), encoding="utf-8")
+    if json:
+        typer.echo(to_json({"workspace": folder, **figures}))
+        return
+    _summary(results)
+    memory = "" if usage.peak_memory_gb is None else f", at most {usage.peak_memory_gb:.2f} GB of memory"
+    say(f"\nIt took {usage.wall_s:,.0f} s{memory}. All figures are in {shown(folder / 'report.json')}")
+    say(f"The workspace is [bold]{shown(folder)}[/bold]; its API key, shown only now: [green]{key}[/green]")
+    say(f"Serve it: [bold]make serve[/bold], or mercat serve --config {shown(folder / 'mercat.toml')}")
+    say(f"Then open http://127.0.0.1:8765 and sign in as [bold]demo[/bold] with [green]{password}[/green]")
+
+
+def _run_all(
+    verticals: list[Vertical], folder: Path, data: Path | None, *, quiet: bool
+) -> tuple[dict[str, Evaluation], str, str]:
+    """Run every vertical in a fresh workspace; return the evaluations by recipe, its API key and its password."""
     from mercat.workspace import Workspace
 
-    verticals = list(installed_verticals())
-    config = prepare(verticals, folder, data)
     results: dict[str, Evaluation] = {}
-    with Workspace.open(config) as workspace:
+    with Workspace.open(prepare(verticals, folder, data)) as workspace:
         workspace.store.upgrade()
         key, _ = workspace.store.accounts.create_key("demo", ["ask", "operate", "admin"])
         for number, vertical in enumerate(verticals, start=1):
-            if not json:
+            if not quiet:
                 say(f"\n[bold cyan]{number}/{len(verticals)}  {vertical.title}[/bold cyan]")
-            results |= run_vertical(workspace, vertical, quiet=json, real=data is not None)
-        password = _account(workspace)
-    (folder / "report.json").write_text(to_json(results), encoding="utf-8")
-    if json:
-        typer.echo(to_json({"workspace": folder, "results": results}))
-        return
-    _summary(results)
-    say(f"\nAll figures are in {shown(folder / 'report.json')}")
-    say(f"The workspace is [bold]{shown(folder)}[/bold]; its API key, shown only now: [green]{key}[/green]")
-    say(f"Serve it: [bold]make serve[/bold], or mercat serve --config {shown(config)}")
-    say(f"Then open http://127.0.0.1:8765 and sign in as [bold]demo[/bold] with [green]{password}[/green]")
+            results |= run_vertical(workspace, vertical, quiet=quiet, real=data is not None)
+        return results, key, _account(workspace)
 
 
 def installed_verticals() -> Iterator[Vertical]:

@@ -4,6 +4,7 @@ scratch/step-000120/model.safetensors        the weights that learn
                    /optimiser.safetensors    AdamW's two moments per weight, and the random state
                    /state.json               where the run stood
        /best.safetensors                     the weights of the best epoch so far
+       /epoch-0002.safetensors               the weights after an epoch that will be averaged
        /latest                               the folder to go on from; written last, atomically
 """
 
@@ -103,15 +104,39 @@ class Checkpoints:
 
     def save_best(self, model: torch.nn.Module) -> None:
         """Keep the weights of the best epoch so far."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = self.folder / ".best.safetensors"
-        _save(temporary, learning(model))
-        _fsync(temporary)
-        temporary.replace(self.folder / "best.safetensors")
+        self._replace("best.safetensors", model)
 
     def load_best(self, model: torch.nn.Module) -> None:
         """Bring the model to its best epoch."""
         put(model, _load(self.folder / "best.safetensors"))
+
+    def _replace(self, name: str, model: torch.nn.Module) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        temporary = self.folder / f".{name}"
+        _save(temporary, learning(model))
+        _fsync(temporary)
+        temporary.replace(self.folder / name)
+
+    def save_epoch(self, model: torch.nn.Module, epoch: int, *, last: int) -> None:
+        """Keep the weights after this epoch, and only those of the `last` epochs."""
+        self._replace(f"epoch-{epoch:04d}.safetensors", model)
+        for old in sorted(self.folder.glob("epoch-*.safetensors"))[:-last]:
+            old.unlink()
+
+    def forget_epochs(self) -> None:
+        """Remove kept epochs, which are of another run."""
+        for path in self.folder.glob("epoch-*.safetensors"):
+            path.unlink()
+
+    def load_average(self, model: torch.nn.Module) -> int:
+        """Bring the model to the mean of the kept epochs' weights; return how many there were."""
+        kept = sorted(self.folder.glob("epoch-*.safetensors"))
+        mean = {name: torch.zeros_like(weight) for name, weight in learning(model).items()}
+        for path in kept:
+            for name, weight in _load(path).items():
+                mean[name] += weight.to(mean[name].device) / len(kept)
+        put(model, mean)
+        return len(kept)
 
     def _latest(self) -> Path | None:
         pointer = self.folder / "latest"

@@ -19,7 +19,9 @@ class Full(TunedRecipe):
 
     `max_tokens` cuts texts in training and in serving alike. `freeze_layers` keeps the embeddings and that many of the
     lowest layers as they are, which saves time. `init_head_from_linear` starts from logistic regression on the frozen
-    vectors. `patience` counts epochs without a better `choose_by` on validation before the run stops; 0 never stops.
+    vectors. `adversarial` above 0 trains against embeddings moved by that share of their length (FGM; 0.1 is usual, and
+    doubles the time). `average_epochs` takes the mean of the weights after the last epochs, where validation agrees.
+    `patience` counts epochs without a better `choose_by` on validation before the run stops; 0 never stops.
     `tensorboard` writes event files beside the scratch folder. A checkpoint is written every `checkpoint_every_s`.
     """
 
@@ -43,6 +45,8 @@ class Full(TunedRecipe):
         layer_decay: float = 1.0,
         label_smoothing: float = 0.0,
         gradient_clip: float = 1.0,
+        adversarial: float = 0.0,
+        average_epochs: int = 0,
         class_weight: Literal["balanced"] | None = None,
         init_head_from_linear: bool = True,
         freeze_layers: int = 0,
@@ -67,6 +71,8 @@ class Full(TunedRecipe):
                 layer_decay=layer_decay,
                 label_smoothing=label_smoothing,
                 gradient_clip=gradient_clip,
+                adversarial=adversarial,
+                average_epochs=average_epochs,
                 patience=patience,
                 choose_by=choose_by,
                 checkpoint_every_s=checkpoint_every_s,

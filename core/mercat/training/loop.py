@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from mercat.errors import ConfigError, DataError
+from mercat.training.adversary import Adversary
 from mercat.training.base import Progress
 from mercat.training.batches import Encoded, epoch_batches, length_batches, pad
 from mercat.training.checkpoint import Checkpoints, EpochFigures, Place
@@ -30,7 +32,10 @@ class LoopSettings:
     """How a model is fine-tuned. Rates are those of AdamW after warm-up; `warmup` is a share of all steps.
 
     `layer_decay` below 1 gives each layer further down a smaller rate. `patience` counts epochs without a better
-    `choose_by` on the validation part before the run stops; 0 never stops early.
+    `choose_by` on the validation part before the run stops; 0 never stops early. `adversarial` above 0 trains against
+    embeddings moved by that share of their length. `average_epochs` above 1 takes the mean of the weights after the
+    last epochs, unless validation says that the best single epoch does better (Izmailov et al. 2018,
+    https://arxiv.org/abs/1803.05407).
     """
 
     epochs: int = 3
@@ -42,12 +47,20 @@ class LoopSettings:
     layer_decay: float = 1.0
     label_smoothing: float = 0.0
     gradient_clip: float = 1.0
+    adversarial: float = 0.0
+    average_epochs: int = 0
     patience: int = 0
     choose_by: Choice = "accuracy"
     checkpoint_every_s: float = 60.0
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 1), ("patience", 0)):
+        for name, least in (
+            ("epochs", 1),
+            ("batch_size", 1),
+            ("patience", 0),
+            ("average_epochs", 0),
+            ("adversarial", 0),
+        ):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} = {getattr(self, name)}", f"It is at least {least}", f"{name} = {least}")
         for name in ("warmup", "label_smoothing"):
@@ -57,7 +70,10 @@ class LoopSettings:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a loop did. The model is left at its best epoch. `resumed_at` counts updates; 0: from the beginning."""
+    """What a loop did. The model is left at its best epoch, or at the mean of the last `averaged` ones.
+
+    `resumed_at` counts updates; 0: from the beginning.
+    """
 
     history: Sequence[EpochFigures]
     best_epoch: int
@@ -66,6 +82,7 @@ class Outcome:
     resumed_at: int
     foreign_checkpoint: bool
     seconds: float
+    averaged: int = 0
 
 
 class Loop:
@@ -88,10 +105,11 @@ class Loop:
         clock: Callable[[], float],
         class_weights: NDArray[np.float32] | None = None,
         on_epoch: Sequence[OnEpoch] = (),
+        adversary: Adversary | None = None,
     ) -> None:
         self.model, self.settings, self.train, self.validation = model, settings, train, validation
         self._pad_id, self._checkpoints, self._seed = pad_id, checkpoints, seed
-        self._progress, self._clock, self._on_epoch = progress, clock, on_epoch
+        self._progress, self._clock, self._on_epoch, self._adversary = progress, clock, on_epoch, adversary
         self._device = next(model.parameters()).device
         weights = None if class_weights is None else torch.from_numpy(class_weights).to(self._device)
         self._loss = torch.nn.CrossEntropyLoss(weight=weights, label_smoothing=settings.label_smoothing)
@@ -108,12 +126,13 @@ class Loop:
             place = self._checkpoints.load(self.model, self._optimiser) or Place(self._checkpoints.digest)
             resumed_at = place.updates
             self._started = self._saved = self._clock() - place.seconds
-            self._first = place.updates
+            if not resumed_at:
+                self._checkpoints.forget_epochs()
             while place.epoch < self.settings.epochs and not place.stopped:
                 self._epoch(place)
                 self._judge(place)
                 self._save(place)
-            self._checkpoints.load_best(self.model)
+            averaged = self._end(place)
         self.model.eval()
         return Outcome(
             tuple(place.history),
@@ -123,7 +142,17 @@ class Loop:
             resumed_at,
             self._checkpoints.foreign,
             place.seconds,
+            averaged,
         )
+
+    def _end(self, place: Place) -> int:
+        """Bring the model to the mean of the last epochs or to the best one; return how many were averaged."""
+        if self.settings.average_epochs > 1:
+            averaged = self._checkpoints.load_average(self.model)
+            if self._merit(self._validate(place.epoch)) >= place.best:
+                return averaged
+        self._checkpoints.load_best(self.model)
+        return 0
 
     def _epoch(self, place: Place) -> None:
         lengths = [len(row) for row in self.train.ids]
@@ -137,7 +166,8 @@ class Loop:
 
     def _update(self, rows: NDArray[np.int64], place: Place) -> None:
         targets = torch.from_numpy(self.train.labels[rows]).to(self._device)
-        logits = self._logits(self.train, rows)
+        with self._adversary.watching() if self._adversary else nullcontext():
+            logits = self._logits(self.train, rows)
         loss = self._loss(logits, targets)
         if not torch.isfinite(loss):
             raise DataError(
@@ -146,6 +176,9 @@ class Loop:
                 "learning_rate = a smaller value in mercat.toml",
             )
         loss.backward()
+        if self._adversary:
+            with self._adversary.attacking():
+                self._loss(self._logits(self.train, rows), targets).backward()
         torch.nn.utils.clip_grad_norm_(self._weights(), self.settings.gradient_clip)
         self._set_rates(place.updates)
         self._optimiser.step()
@@ -168,18 +201,24 @@ class Loop:
             self._validate(place.epoch), train_loss=place.loss_sum / place.seen, train_accuracy=place.right / place.seen
         )
         place.history.append(figures)
-        merit = -figures.loss if self.settings.choose_by == "loss" else float(getattr(figures, self.settings.choose_by))
+        merit = self._merit(figures)
         if merit > place.best or (merit == place.best and figures.loss < place.history[place.best_epoch].loss):
             place.best, place.best_epoch, place.worse = merit, place.epoch, 0
             self._checkpoints.save_best(self.model)
         else:
             place.worse += 1
+        if self.settings.average_epochs > 1:
+            self._checkpoints.save_epoch(self.model, place.epoch, last=self.settings.average_epochs)
         place.epoch, place.step = place.epoch + 1, 0
         place.loss_sum, place.right, place.seen = 0.0, 0, 0
         place.stopped = bool(self.settings.patience) and place.worse >= self.settings.patience
         self._progress("validate", place.epoch, self.settings.epochs, loss=figures.loss, accuracy=figures.accuracy)
         for call in self._on_epoch:
             call(figures)
+
+    def _merit(self, figures: EpochFigures) -> float:
+        by = self.settings.choose_by
+        return -figures.loss if by == "loss" else float(getattr(figures, by))
 
     def _validate(self, epoch: int) -> EpochFigures:
         logits = predict(self.model, self.validation, pad_id=self._pad_id, batch_size=2 * self.settings.batch_size)

@@ -37,6 +37,7 @@ from mercat.training.tracking import TensorBoard, Tracker, tracked
 try:
     import torch
 
+    from mercat.training.adversary import Adversary
     from mercat.training.checkpoint import Checkpoints
     from mercat.training.loop import Loop, LoopSettings, Outcome, predict
     from mercat.training.model import PooledClassifier, freeze, token_ids, tunable
@@ -170,10 +171,15 @@ class TunedRecipe(ClassifierRecipe):
                 progress=tracked(run.progress, trackers),
                 clock=self._monotonic,
                 class_weights=class_weights(labels_of(parts.train), parts.labels) if self.class_weight else None,
+                adversary=self._adversary(model),
             ).run()
         finally:
             for tracker in trackers:
                 tracker.close()
+
+    def _adversary(self, model: PooledClassifier) -> Adversary | None:
+        size = self.settings.adversarial
+        return Adversary(model.body.get_input_embeddings(), size=size) if size else None
 
     def _saved(
         self, folder: Path, base: Transformer, tokenizer: Any, model: PooledClassifier, parts: Parts
@@ -240,6 +246,7 @@ def _details(outcome: Outcome, head: LinearHead) -> dict[str, Any]:
     return {
         "history": [asdict(figures) for figures in outcome.history],
         "best_epoch": outcome.best_epoch,
+        "averaged_epochs": outcome.averaged,
         "resumed_at": outcome.resumed_at,
         "loop_seconds": outcome.seconds,
         "temperature": head.temperature,
@@ -251,7 +258,9 @@ def _notes(outcome: Outcome, epochs: int) -> list[str]:
     notes = []
     if outcome.stopped_early:
         notes.append(f"Stopped after epoch {len(outcome.history)} of {epochs}: validation no longer improved")
-    if outcome.best_epoch + 1 < len(outcome.history):
+    if outcome.averaged:
+        notes.append(f"The weights after the last {outcome.averaged} epochs were averaged")
+    elif outcome.best_epoch + 1 < len(outcome.history):
         notes.append(f"Epoch {outcome.best_epoch + 1} was kept; later ones did worse on validation")
     if outcome.resumed_at:
         notes.append(f"Went on after an interruption at update {outcome.resumed_at}")

@@ -168,6 +168,6 @@ def test_recipes_train_against_an_adversary_and_average(store, tmp_path, tiny_be
     artifact = train_in(tmp_path, made, store=store)
     report = load_report(artifact.folder)
     losses = [epoch["train_loss"] for epoch in report.details["history"]]
-    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] < losses[0]
     assert report.metrics["accuracy"].value > 0.5, "three labels"
     assert report.details["averaged_epochs"] in (0, 2)

@@ -125,11 +125,12 @@ class CustomerService(Service[Turn, Reply]):
                 )
         texts = [self._redactor.redact(turn.text) for turn in turns]
         locales = [_language(turn.locale) or detect(text) for turn, text in zip(turns, texts, strict=True)]
+        # All are searched before some are classified: with one encoder for both, its cache then knows every text.
+        hits = self.help.search_many(texts, k=3) if self.help is not None else [[] for _ in texts]
         spoken = [number for number, locale in enumerate(locales) if not locale or locale in self._locales]
         predictions: dict[int, Prediction] = {}
         if spoken:
             predictions = dict(zip(spoken, self.intents.predict_many([texts[n] for n in spoken]), strict=True))
-        hits = self.help.search_many(texts, k=3) if self.help is not None else [[] for _ in texts]
         return [_Understood(turn, texts[n], locales[n], predictions.get(n), hits[n]) for n, turn in enumerate(turns)]
 
     def _answer_one(self, tx: Transaction, one: _Understood) -> Reply:

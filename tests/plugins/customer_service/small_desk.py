@@ -11,6 +11,7 @@ from typing import Any
 from mercat.config import Config
 from mercat.encoders.hashing import Hashing
 from mercat.heads.linear import LinearHead
+from mercat.training.classifier import ROLE
 from mercat.values import Document
 from mercat.workspace import Workspace
 from mercat_customer_service.values import Turn
@@ -90,6 +91,7 @@ def prepare(folder: Path) -> None:
         with workspace.artifacts.create("intents", **made) as writer:
             (writer.folder / "head").mkdir()
             head.save(writer.folder / "head")
+            writer.note("role", ROLE)
 
 
 def fill(workspace: Workspace) -> None:

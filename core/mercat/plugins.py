@@ -15,18 +15,31 @@ from typing import Any
 
 import pluggy
 
-from mercat.errors import MercatError, PluginError, unknown_name
+from mercat.errors import MercatError, PluginError, UnknownName, unknown_name
 from mercat.hooks import PLUGIN_API, Hooks
 from mercat.registry import Opened, Provider, Registry
 from mercat.values import Answer, Event, Finding, Objection, Request
 
 GROUP = "mercat"
+EXTRAS = {
+    "customer-service": "customer-service",
+    "financial-sentiment": "financial-sentiment",
+    "recommendation": "recommendation",
+    "files": "connectors",
+    "feeds": "connectors",
+    "helpdesk": "connectors",
+}
+"""The extra of `mercat` that installs a plugin. Nobody is told to install a name that is not here: it may be a typo,
+and somebody else's package."""
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class PluginRow:
-    """One line of `mercat plugins`. `state` is "listed", "on" or "off"; `cause` says why it is off."""
+    """One line of `mercat plugins`. `state` is "listed", "on" or "off"; `cause` says why it is off, `cure` what to type.
+
+    Where several distributions have a plugin of one name, `distribution` and `version` list them all.
+    """
 
     name: str
     distribution: str
@@ -34,11 +47,34 @@ class PluginRow:
     state: str = "listed"
     cause: str = ""
     summary: str = ""
+    cure: str = ""
 
 
 def discover() -> dict[str, EntryPoint]:
-    """Return the installed plugins by name without importing any of them."""
+    """Return the installed plugins by name without importing any of them; of a repeated name, one."""
     return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)}
+
+
+def repeated(group: str = GROUP) -> dict[str, list[EntryPoint]]:
+    """Return the names that more than one entry point of a group has. Which of them is meant nobody can say."""
+    named: dict[str, list[EntryPoint]] = {}
+    for point in entry_points(group=group):
+        named.setdefault(point.name, []).append(point)
+    return {name: points for name, points in named.items() if len(points) > 1}
+
+
+def repeated_name(what: str, name: str, points: Iterable[EntryPoint]) -> PluginError:
+    """Build the error for a name that several entry points have: it names every distribution and version."""
+    providers = _providers(points)
+    found = "It is installed by " + " and by ".join(f"{each} {version}".strip() for each, version in providers)
+    cure = "pip uninstall one of " + ", ".join(each for each, _ in providers)
+    return PluginError(f"More than one {what} is named '{name}'", found, cure)
+
+
+def not_installed(name: str, installed: Iterable[str]) -> UnknownName:
+    """Build the error for a plugin that is not installed; the cure is a package only where mercat knows it."""
+    cure = f'pip install "mercat[{EXTRAS[name]}]"' if name in EXTRAS else "mercat plugins"
+    return unknown_name("installed plugin", name, installed, next=cure)
 
 
 class Plugins:
@@ -50,15 +86,20 @@ class Plugins:
         self._manager = pluggy.PluginManager("mercat")
         self._manager.add_hookspecs(Hooks)
         self._rows = {name: _row(point) for name, point in self._installed.items()}
+        for name, points in (repeated() if installed is None else {}).items():
+            distributions, versions = zip(*_providers(points), strict=True)
+            row = PluginRow(name, ", ".join(distributions), ", ".join(versions))
+            self._off(row, repeated_name("plugin", name, points))
 
     def enable(self, names: Iterable[str]) -> None:
         """Import and register the named plugins. A failure turns that plugin off and is kept; nothing is raised."""
         for name in dict.fromkeys(names):
             if name not in self._installed:
-                cause = str(unknown_name("plugin", name, self._installed, next=f"pip install mercat-{name}"))
-                self._off(PluginRow(name, "", "", "off"), cause)
+                self._off(PluginRow(name, "", ""), not_installed(name, self._installed))
             elif self._rows[name].state == "listed":
                 self._enable(self._installed[name])
+            if (row := self._rows[name]).state == "off":
+                log.warning("Plugin %s is off: %s", row.name, row.cause)
 
     def rows(self) -> list[PluginRow]:
         """Return a row per installed or configured plugin."""
@@ -117,7 +158,7 @@ class Plugins:
             if module is not None and self._manager.has_plugin(point.name):
                 self._manager.unregister(name=point.name)
             self._registry.forget(provider)
-            self._off(row, _cause(error))
+            self._off(row, error)
         else:
             self._rows[point.name] = replace(row, state="on")
 
@@ -130,10 +171,11 @@ class Plugins:
                 "pip install --upgrade mercat and the plugin together",
             )
 
-    def _off(self, row: PluginRow, cause: str) -> None:
-        self._rows[row.name] = replace(row, state="off", cause=cause)
-        self._registry.fail(row.name, cause)
-        log.warning("Plugin %s is off: %s", row.name, cause)
+    def _off(self, row: PluginRow, error: BaseException) -> None:
+        cause = _cause(error)
+        cure = error.next if isinstance(error, MercatError) else f"pip install --upgrade {row.distribution}"
+        self._rows[row.name] = replace(row, state="off", cause=cause, cure=cure)
+        self._registry.fail(row.name, cause, cure=cure, installed=bool(row.distribution))
 
     def _implementations(self, hook: str) -> Iterator[tuple[str, Callable[..., Any]]]:
         """Yield (plugin, call) for one hook: pluggy itself would stop at the first exception."""
@@ -148,8 +190,13 @@ def _partial(function: Callable[..., Any], names: Iterable[str]) -> Callable[...
 
 def _cause(error: BaseException) -> str:
     if isinstance(error, MercatError):
-        return str(error)
+        return str(MercatError(error.asked, error.found))  # the cure is told once, by who shows the cause
     return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def _providers(points: Iterable[EntryPoint]) -> list[tuple[str, str]]:
+    """Return (distribution, version) of each, once."""
+    return sorted({(row.distribution, row.version) for row in map(_row, points)})
 
 
 def _row(point: EntryPoint) -> PluginRow:

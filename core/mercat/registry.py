@@ -6,8 +6,9 @@ carry registry names, import paths come from plugin code only.
 
 from __future__ import annotations
 
+import difflib
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -116,6 +117,29 @@ def _install(package: str, part: Part) -> str:
     return f"pip install --upgrade {part.provider.distribution}"
 
 
+def singular(kind: str) -> str:
+    """Return the word for one part of a kind.
+
+    >>> singular("indexes"), singular("acme/detectors")
+    ('index', 'detector')
+    """
+    word = kind.rpartition("/")[2]
+    return word.removesuffix("es") if word.endswith("xes") else word.removesuffix("s")
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a plugin is off, and what to type. `installed` is False for a name that nothing installed has."""
+
+    plugin: str
+    cause: str
+    cure: str = ""
+    installed: bool = True
+
+    def __str__(self) -> str:
+        return f"Its plugin '{self.plugin}' is off: {self.cause}"
+
+
 @dataclass(frozen=True, slots=True)
 class TableSet:
     """The tables of one distribution: its own MetaData and Alembic branch, as import paths."""
@@ -153,9 +177,9 @@ class Shelf:
         """Return a part. Raises UnknownName with the nearest match, the known names and a failed plugin's cause."""
         if name in self._parts:
             return self._parts[name]
-        raise unknown_name(
-            self._kind.rpartition("/")[2].removesuffix("s"), name, self._parts, cause=self._registry.failure_of(name)
-        )
+        failure = self._registry.failure_of(name, known=self._parts)
+        cause, cure = (str(failure), failure.cure) if failure else ("", "")
+        raise unknown_name(singular(self._kind), name, self._parts, cause=cause, next=cure or "mercat plugins")
 
     def names(self) -> list[str]:
         return sorted(self._parts)
@@ -200,7 +224,7 @@ class Registry:
         self.tables = TableShelf()
         self._kinds: dict[str, str] = dict(KINDS)
         self._parts: dict[str, dict[str, Part]] = {kind: {} for kind in KINDS}
-        self._failures: dict[str, str] = {}
+        self._failures: dict[str, Failure] = {}
 
     def __getattr__(self, kind: str) -> Shelf:
         if kind.startswith("_") or kind not in self._kinds:
@@ -239,12 +263,16 @@ class Registry:
                 del parts[name]
         self.tables.sets[:] = [tables for tables in self.tables.sets if tables.name != provider.name]
 
-    def fail(self, plugin: str, cause: str) -> None:
+    def fail(self, plugin: str, cause: str, *, cure: str = "", installed: bool = True) -> None:
         """Remember why a plugin is off, for the error of a name that it would have had."""
-        self._failures[plugin] = cause
+        self._failures[plugin] = Failure(plugin, cause, cure, installed)
 
-    def failure_of(self, name: str) -> str:
-        """Return a sentence when `name` would have come from a plugin that failed or is not enabled."""
-        plugin = name.partition("/")[0]
-        cause = self._failures.get(plugin)
-        return f"Its plugin '{plugin}' is off: {cause}" if cause else ""
+    def failure_of(self, name: str, *, known: Iterable[str] = ()) -> Failure | None:
+        """Return why `name` is not there when its plugin is off.
+
+        A name that no plugin has is no plugin's but a slip when one of the `known` names is near it.
+        """
+        failure = self._failures.get(name.partition("/")[0])
+        if failure and not failure.installed and difflib.get_close_matches(name, list(known), n=1):
+            return None
+        return failure

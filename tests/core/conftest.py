@@ -19,7 +19,9 @@ BOTH = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
 
 @pytest.fixture
 def install(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
-    """Return `install(name, source, **groups)`: distribution mercat-NAME 1.0 with an entry point in the group mercat.
+    """Return `install(name, source, **more)`: distribution mercat-NAME 1.0 with an entry point in the group mercat.
+
+    `distribution` is another name for it than mercat-NAME; `also` further lines of its entry points.
 
     It returns the folder that is on the path, for the PYTHONPATH of a process of its own.
     """
@@ -27,12 +29,13 @@ def install(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
     monkeypatch.syspath_prepend(folder)
     modules: list[str] = []
 
-    def make(name: str, source: str, *, version: str = "1.0", also: str = "") -> Path:
-        module = f"installed_{name.replace('-', '_')}"
+    def make(name: str, source: str, *, version: str = "1.0", also: str = "", distribution: str = "") -> Path:
+        distribution = distribution or f"mercat-{name}"
+        module = f"installed_{distribution.removeprefix('mercat-').replace('-', '_')}"
         (folder / f"{module}.py").write_text(textwrap.dedent(source), encoding="utf-8")
-        metadata = folder / f"mercat_{name.replace('-', '_')}-{version}.dist-info"
+        metadata = folder / f"{distribution.replace('-', '_')}-{version}.dist-info"
         metadata.mkdir()
-        about = f"Metadata-Version: 2.1\nName: mercat-{name}\nVersion: {version}\nSummary: {name} for a test\n"
+        about = f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\nSummary: {name} for a test\n"
         (metadata / "METADATA").write_text(about)
         (metadata / "entry_points.txt").write_text(f"[mercat]\n{name} = {module}\n{textwrap.dedent(also)}")
         modules.append(module)

@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from mercat.plugins import PluginRow, Plugins, discover
+from mercat.errors import UnknownName
+from mercat.plugins import EXTRAS, PluginRow, Plugins, discover
 from mercat.registry import Registry
 from mercat.values import Answer, Event, Objection, TextRequest
 
 Write = Callable[[str, str], EntryPoint]
+Install = Callable[..., Path]
+OWN = {"mercat-connectors", "mercat-customer-service", "mercat-financial-sentiment", "mercat-recommendation"}
 
 GOOD = """
 from mercat import hookimpl
@@ -95,7 +98,67 @@ def test_a_plugin_that_is_not_installed_is_a_row_with_the_cure(write: Write) -> 
     row = next(row for row in plugins.rows() if row.name == "goood")
     assert row.state == "off"
     assert "Did you mean 'good'?" in row.cause
-    assert "pip install mercat-goood" in row.cause
+    assert row.cure == "mercat plugins", "a name that may be a typo is nothing to install"
+
+
+def test_an_own_plugin_that_is_not_installed_has_its_extra_as_the_cure(write: Write) -> None:
+    plugins = plugins_of(Registry(), write("good", GOOD))
+    plugins.enable(["recommendation", "files"])
+    cures = {row.name: row.cure for row in plugins.rows() if row.state == "off"}
+    assert cures == {
+        "recommendation": 'pip install "mercat[recommendation]"',
+        "files": 'pip install "mercat[connectors]"',
+    }
+
+
+def test_every_plugin_of_the_own_distributions_has_an_extra_that_brings_it() -> None:
+    own = {name: point.dist.name for name, point in discover().items() if point.dist and point.dist.name in OWN}
+    assert {name: f"mercat-{extra}" for name, extra in EXTRAS.items()} == own
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_plugin_is_told_with_its_distribution_and_version(install: Install, name: str) -> None:
+    source, cause = BROKEN[name]
+    install(name, source, version="2.5")
+    install("good", GOOD)
+    registry = Registry()
+    plugins = Plugins(registry)
+    plugins.enable([name, "good"])
+    rows = {row.name: row for row in plugins.rows()}
+    assert (rows[name].state, rows[name].distribution, rows[name].version) == ("off", f"mercat-{name}", "2.5")
+    assert cause in rows[name].cause
+    assert rows[name].cure
+    assert (rows["good"].state, rows["good"].distribution, rows["good"].version) == ("on", "mercat-good", "1.0")
+    assert registry.services.names() == ["good"]
+
+
+def test_a_name_that_two_distributions_have_is_off_and_names_both(install: Install) -> None:
+    install("till", GOOD.replace("good", "till"), distribution="mercat-till", version="1.2")
+    install("till", GOOD.replace("good", "till"), distribution="other-till", version="3.0")
+    install("good", GOOD)
+    registry = Registry()
+    plugins = Plugins(registry)
+    plugins.enable(["till", "good"])
+    rows = {row.name: row for row in plugins.rows()}
+    row = rows["till"]
+    assert (row.state, row.distribution, row.version) == ("off", "mercat-till, other-till", "1.2, 3.0")
+    assert "mercat-till 1.2 and by other-till 3.0" in row.cause
+    assert row.cure == "pip uninstall one of mercat-till, other-till"
+    assert rows["good"].state == "on"
+    assert registry.services.names() == ["good"], "neither is imported: which one is meant nobody can say"
+    assert not {"installed_till", "installed_other_till"} & set(sys.modules)
+    with pytest.raises(
+        UnknownName, match=r"Its plugin 'till' is off: .*mercat-till 1\.2 and by other-till 3\.0"
+    ) as lost:
+        registry.services.get("till")
+    assert str(lost.value).count("Try: ") == 1
+    assert lost.value.next == row.cure
+
+
+def test_a_name_that_two_distributions_have_is_told_when_nobody_uses_it(install: Install) -> None:
+    install("till", GOOD, distribution="mercat-till")
+    install("till", GOOD, distribution="other-till")
+    assert {row.state for row in Plugins(Registry()).rows() if row.name == "till"} == {"off"}
 
 
 REVIEWS = """

@@ -5,7 +5,7 @@ import pytest
 from mercat.encoders.base import Encoder
 from mercat.errors import MissingExtra, PluginError, UnknownName
 from mercat.parts import CORE, register_core
-from mercat.registry import Provider, Registry
+from mercat.registry import Provider, Registry, singular
 
 ACME = Provider("acme", "mercat-acme", "1.2")
 
@@ -32,6 +32,32 @@ def test_an_unknown_name_of_a_failed_plugin_tells_its_cause(registry: Registry) 
     registry.fail("acme", "ValueError: broken on purpose")
     with pytest.raises(UnknownName, match="Its plugin 'acme' is off: ValueError: broken on purpose"):
         registry.services.get("acme/thing")
+
+
+def test_a_slip_in_a_name_of_the_core_is_told_as_a_slip(registry: Registry) -> None:
+    registry.encoders.add("transformer", dict)
+    registry.fail("transfomer", "No installed plugin named 'transfomer'", cure="mercat plugins", installed=False)
+    with pytest.raises(UnknownName) as caught:
+        registry.encoders.get("transfomer")
+    assert str(caught.value) == (
+        "No encoder named 'transfomer'. Did you mean 'transformer'? Known: transformer. Try: mercat plugins"
+    )
+
+
+def test_a_name_of_a_plugin_that_is_off_has_one_cure_that_of_the_plugin(registry: Registry) -> None:
+    registry.fail("acme", "ValueError: broken on purpose.", cure="pip install --upgrade mercat-acme")
+    with pytest.raises(UnknownName) as caught:
+        registry.indexes.get("acme/thing")
+    assert str(caught.value) == (
+        "No index named 'acme/thing'. Known: none. Its plugin 'acme' is off: ValueError: broken on purpose. "
+        "Try: pip install --upgrade mercat-acme"
+    )
+
+
+@pytest.mark.parametrize("kind", Registry().kinds())
+def test_every_kind_has_a_word_for_one(kind: str) -> None:
+    words = "source sink transform task encoder head classifier index retriever reranker recipe service router".split()
+    assert singular(kind) in words
 
 
 def test_a_duplicate_names_both_distributions(registry: Registry) -> None:

@@ -120,6 +120,10 @@ def _app(module: str, name: str) -> Any:
     """Return the Typer application of a command. Raises PluginError for a plugin's that cannot be imported."""
     if name in COMMANDS:
         return import_module(module).app
+    from mercat.plugins import repeated, repeated_name
+
+    if points := repeated(PLUGIN_GROUP).get(name):
+        raise repeated_name("command", name, points)
     try:
         return import_module(module).app
     except Exception as error:

@@ -62,7 +62,7 @@ def _workspace(path: Path, overrides: list[str]) -> Iterator[Finding]:
     with workspace:
         for row in workspace.plugins.rows():
             if row.state == "off":
-                yield Finding("error", f"plugin {row.name}", row.cause, "mercat plugins", row.name)
+                yield Finding("error", f"plugin {row.name}", row.cause, row.cure or "mercat plugins", row.name)
         yield from _sections(workspace)
         yield from _artifacts(workspace)
         yield from _store(workspace)

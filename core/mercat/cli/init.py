@@ -65,12 +65,11 @@ def starting_config(plugins: list[str], *, first: Sequence[Path] = ()) -> str:
 
 
 def _example(name: str) -> str:
-    from mercat.errors import unknown_name
-    from mercat.plugins import discover
+    from mercat.plugins import discover, not_installed
 
     installed = discover()
     if name not in installed:
-        raise unknown_name("plugin", name, installed, next=f"pip install mercat-{name}")
+        raise not_installed(name, installed)
     spec = find_spec(installed[name].module.partition(".")[0])  # found, not imported
     if spec is None or spec.origin is None:
         return ""

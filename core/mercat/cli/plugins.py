@@ -21,5 +21,6 @@ def plugins(config: ConfigOption = DEFAULT_CONFIG, set_: SetOption = None, json:
     if config.is_file():
         core = {part.name for kind in registry.kinds() for part in registry.kind(kind).parts()}
         found.enable(name for name in Config.read(config, overrides=set_ or ()).plugins if name not in core)
-    columns = ("name", "state", "distribution", "version", "cause" if any(r.cause for r in found.rows()) else "summary")
+    said = ("cause", "cure") if any(row.cause for row in found.rows()) else ("summary",)
+    columns = ("name", "state", "distribution", "version", *said)
     emit(found.rows(), as_json=json, columns=columns, title="Plugins")

@@ -77,7 +77,9 @@ def test_plugins_are_listed_with_their_state(run: Any, install: Any, here: Path)
     assert rows["files"]["distribution"] == "mercat-connectors"
     assert rows["wreck"]["state"] == "off"
     assert "broken on purpose" in rows["wreck"]["cause"]
-    assert "pip install mercat-not-there" in rows["not-there"]["cause"]
+    assert rows["wreck"]["cure"] == "pip install --upgrade mercat-wreck"
+    assert "No installed plugin named 'not-there'" in rows["not-there"]["cause"]
+    assert "pip install" not in json.dumps(rows["not-there"]), "a name that may be a typo is nothing to install"
     assert "broken on purpose" in run("plugins").out
 
 

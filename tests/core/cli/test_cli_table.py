@@ -77,6 +77,10 @@ ERRORS = {
     "a field of the wrong type": (["ask", "desk", "-f", "text=5"], "valid string"),
     "an empty text": (["ask", "desk", "  "], "empty"),
     "a key that is not there": (["keys", "revoke", "abcd"], "mercat keys list"),
+    "a part that is misspelt": (
+        ["ask", "desk", "x", "--set", "services.desk.use=custome-service"],
+        "'custome-service'",
+    ),
     "an override that cannot be": (["config", "--set", "nothing"], "key.name=value"),
     "an override of a key that is not there": (["models", "--set", "encoders.default.colour=1"], "[encoders.default]"),
     "a backup onto itself": (["backup", "workspace"], "It exists already"),
@@ -102,6 +106,8 @@ def test_an_error_is_one_line_with_its_cure(run: Any, place: Path, name: str) ->
     assert ran.code == 1, ran
     assert words in ran.err
     assert "Try: " in ran.err
+    assert ran.err.count("Try: ") == 1
+    assert "pip install mercat-" not in ran.err
     assert ran.err.count("\n") == 1
     assert not ran.out
 
@@ -152,6 +158,16 @@ def test_a_pipe_that_is_closed_is_no_error(place: Path) -> None:
     command = f"'{sys.executable}' -m mercat.cli.app config --json | head -c 1"
     run = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True)
     assert run.stderr == ""
+
+
+def test_a_command_that_two_distributions_have_is_neither_of_theirs(run: Any, install: Any) -> None:
+    for distribution in ("mercat-one", "mercat-two"):
+        install(distribution[7:], "app = print", also=f"[mercat.commands]\ngreet = {distribution}\n")
+    ran = run("greet")
+    assert ran.code == 1
+    assert "mercat-one 1.0 and by mercat-two 1.0" in ran.err
+    assert "pip uninstall one of mercat-one, mercat-two" in ran.err
+    assert ran.err.count("\n") == 1
 
 
 def test_commands_of_plugins_are_found_and_a_broken_one_is_told(run: Any, install: Any) -> None:

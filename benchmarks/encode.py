@@ -1,20 +1,21 @@
 """Texts per second against sentence-transformers with the same weights, in the same run.
 
-Rounds of ours and theirs take turns, so that a busy machine slows both; a ratio is the median over rounds, `low` and
-`high` leave out a tenth on each side. `cpu_ratio` is that of CPU seconds, which other programs disturb less.
-Theirs runs with its documented defaults (`SentenceTransformer(folder).encode(texts)`), ours with
-`Transformer(name).encode(texts)`.
+Rounds of ours and theirs take turns, so that a busy machine slows both; a ratio is the median over rounds.
+`cpu_ratio` is that of CPU seconds, which other programs disturb less. Theirs runs with its documented defaults
+(`SentenceTransformer(folder).encode(texts)`), ours with `Transformer(name).encode(texts)`. A set of texts is a row: a
+run that was stopped goes on at the next one.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 
-from benchmarks.frame import Context, Missing, median
+from benchmarks.frame import Context, Missing
 
 SUMMARY = "Encoding speed on short and long texts, and how near the vectors are"
 NEEDS = ("banking77", "scifact")
@@ -25,16 +26,29 @@ _ROUNDS = 15
 
 
 def run(context: Context) -> None:
+    models = cache(lambda: _models(context))  # loaded only if a row is to be measured
+    digest = context.digest(*NEEDS)
+    cosines: list[float] = []
+    for name, texts in (("short", _short), ("long", _long)):
+        row = context.row([name], lambda texts=texts: _measured(context, texts(context), *models()), digest=digest)
+        _record(context, name, row)
+        cosines += row["cosines"]
+    from mercat.evaluation.bootstrap import interval
+
+    mean = interval(cosines)
+    context.record("mean_cosine", mean.value, low=mean.low, high=mean.high, n=mean.n)
+    context.record("min_cosine", min(cosines), n=len(cosines))
+
+
+def _models(context: Context) -> tuple[Any, Callable[..., Any], dict[str, Any]]:
+    """Return ours, theirs and what they are."""
     from mercat.encoders.transformer import Transformer
 
     ours = Transformer(_MODEL)
     ours.warm_up()
-    theirs = _sentence_transformer(context, str(ours.checkpoint.folder))
-    context.note("encoder", {"backend": ours.info().backend, "dtype": ours.info().dtype, "note": ours.info().note})
-    sets = {"short": _short(context), "long": _long(context)}
-    cosines = [_compare(context, name, texts, ours.encode, theirs) for name, texts in sets.items()]
-    both = np.concatenate(cosines)
-    context.record("mean_cosine", float(both.mean()), low=float(both.min()), n=len(both))
+    theirs, version = _sentence_transformer(str(ours.checkpoint.folder))
+    told = {"backend": ours.info().backend, "dtype": ours.info().dtype, "note": ours.info().note}
+    return ours.encode, theirs, {"encoder": told, "peer_version": version}
 
 
 def _short(context: Context) -> list[str]:
@@ -47,23 +61,31 @@ def _long(context: Context) -> list[str]:
     return texts[: 8 if context.quick else 32]
 
 
-def _compare(
-    context: Context, name: str, texts: Sequence[str], ours: Callable[..., Any], theirs: Callable[..., Any]
-) -> Any:
-    """Record speeds and their ratio; return the cosine of each text."""
+def _measured(
+    context: Context,
+    texts: Sequence[str],
+    ours: Callable[..., Any],
+    theirs: Callable[..., Any],
+    notes: dict[str, Any],
+) -> dict[str, Any]:
+    """Return wall and CPU seconds of each round, theirs and ours, and the cosine of each text."""
     one, other = ours(texts), theirs(texts)  # warm: allocators, caches
     rounds = [(_timed(theirs, texts), _timed(ours, texts)) for _ in range(2 if context.quick else _ROUNDS)]
+    cosines = np.sum(one * other, axis=1) / np.linalg.norm(other, axis=1)
+    return {"texts": len(texts), "rounds": rounds, "cosines": cosines.astype(float).tolist(), "notes": notes}
+
+
+def _record(context: Context, name: str, row: dict[str, Any]) -> None:
+    """Record speeds and their ratios."""
     for word, place in (("", 0), ("cpu_", 1)):
-        ratios = sorted(slow[place] / fast[place] for slow, fast in rounds)
-        low, high = ratios[len(ratios) // 10], ratios[-1 - len(ratios) // 10]
-        metric = f"{name}.{word}ratio_to_sentence_transformers"
-        context.record(metric, median(ratios), low=low, high=high, n=len(ratios))
-    for peer, seconds in (
-        ("", [fast[0] for _, fast in rounds]),
-        ("sentence-transformers", [slow[0] for slow, _ in rounds]),
-    ):
-        context.record(f"{name}.texts_per_s", len(texts) / median(seconds), n=len(texts), peer=peer)
-    return np.sum(one * other, axis=1) / np.linalg.norm(other, axis=1)
+        ratios = [slow[place] / fast[place] for slow, fast in row["rounds"]]
+        context.record_median(f"{name}.{word}ratio_to_sentence_transformers", ratios)
+    for peer, side in (("", 1), ("sentence-transformers", 0)):
+        context.record_median(
+            f"{name}.texts_per_s", [row["texts"] / both[side][0] for both in row["rounds"]], peer=peer
+        )
+    for key, value in row["notes"].items():
+        context.note(key, value)
 
 
 def _timed(encode: Callable[..., Any], texts: Sequence[str]) -> tuple[float, float]:
@@ -73,11 +95,10 @@ def _timed(encode: Callable[..., Any], texts: Sequence[str]) -> tuple[float, flo
     return time.perf_counter() - started, time.process_time() - used
 
 
-def _sentence_transformer(context: Context, folder: str) -> Callable[..., Any]:
+def _sentence_transformer(folder: str) -> tuple[Callable[..., Any], str]:
     try:
         import sentence_transformers
     except ImportError as error:
         raise Missing("needs sentence-transformers as the denominator") from error
-    context.note("peer_version", sentence_transformers.__version__)
     model = sentence_transformers.SentenceTransformer(folder)
-    return lambda texts: model.encode(list(texts), show_progress_bar=False)
+    return lambda texts: model.encode(list(texts), show_progress_bar=False), sentence_transformers.__version__

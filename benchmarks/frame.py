@@ -15,6 +15,7 @@ import gzip
 import hashlib
 import importlib
 import json
+import math
 import os
 import platform
 import subprocess
@@ -59,6 +60,11 @@ class Context:
         entry = {key: _plain(item) for key, item in given.items() if item is not None}
         (self.peer_results.setdefault(peer, {}) if peer else self.results)[metric] = entry
 
+    def record_median(self, metric: str, values: Sequence[float], *, peer: str = "") -> None:
+        """Keep the median of what each round measured, with its 95 % interval where there are rounds enough for one."""
+        low, high = median_interval(values) or (None, None)
+        self.record(metric, median(values), low=low, high=high, n=len(values), peer=peer)
+
     def note(self, key: str, value: Any) -> None:
         """Keep something a reader must know beside the figures: versions, settings, what was left out."""
         self.notes[key] = value
@@ -84,15 +90,16 @@ class Context:
         return found.hexdigest()[:16]
 
     def row(self, key: Sequence[Any], make: Callable[[], Any], *, digest: str = "") -> Any:
-        """Return what `make` returns (JSON-able), remembered by commit, data digest and key.
+        """Return what `make` returns (JSON-able), remembered by commit, machine, data digest and key.
 
         A run that was stopped takes finished rows from here. With changes that are not committed nothing is remembered.
         """
         version = commit()
         if version.endswith("+changes"):
             return make()
-        name = hashlib.sha256(json.dumps([self.name, version, digest, self.quick, *map(str, key)]).encode()).hexdigest()
-        path = self._rows / self.name / f"{name[:24]}.json"
+        where = {part: value for part, value in machine().items() if part != "load"}
+        name = json.dumps([self.name, version, where, digest, self.quick, *map(str, key)])
+        path = self._rows / self.name / f"{hashlib.sha256(name.encode()).hexdigest()[:24]}.json"
         if path.is_file():
             return json.loads(path.read_text())
         made = make()
@@ -175,6 +182,21 @@ def median(values: Sequence[float]) -> float:
     ordered = sorted(values)
     half = len(ordered) // 2
     return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
+
+
+def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Return the ends of the 95 % interval of the median; None for fewer than six values, which have none.
+
+    By order statistics, with no assumption about the distribution: the k-th value from below and from above, with the
+    largest k for which both miss the median in at most 5 % of samples (Thompson 1936, "On confidence ranges for the
+    median and other expectation distributions for populations of unknown distribution form").
+    """
+    ordered, n = sorted(values), len(values)
+    k, missed = 0, 1 / 2**n  # a binomial with p = 1/2: the chance that at most k values lie below the median
+    while missed <= 0.025:
+        k += 1
+        missed += math.comb(n, k) / 2**n
+    return (ordered[k - 1], ordered[n - k]) if k else None
 
 
 def _fields(text: str) -> Iterator[tuple[str, str]]:

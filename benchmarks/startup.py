@@ -12,13 +12,13 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from benchmarks.frame import Context, Missing, median
+from benchmarks.frame import Context, Missing
 
 SUMMARY = "CPU of `mercat --help`, `mercat plugins`, `import mercat`, and of `mercat serve` until /healthz answers"
 NEEDS: tuple[str, ...] = ()
 TAKES = "1 minute"
 
-_RUNS = 7
+_RUNS = 11
 _GIVE_UP_S = 120
 _MERCAT = [sys.executable, "-c", "from mercat.cli.app import main; main()"]
 _COMMANDS = {
@@ -39,11 +39,11 @@ def run(context: Context) -> None:
                 if number:  # the first round writes byte code
                     found[name].append(seconds)
         for name, times in found.items():
-            context.record(f"{name}.cpu_s", median(times), low=min(times), high=max(times), n=runs)
+            context.record_median(f"{name}.cpu_s", times)
         for name in ("help", "plugins", "import"):
-            context.record(f"{name}.cpu_ratio_to_typer", median(found[name]) / median(found["typer"]), n=runs)
-        starts = [_server(folder) for _ in range(1 if context.quick else 3)]
-    context.record("healthz.cpu_s", median(starts), low=min(starts), high=max(starts), n=len(starts))
+            pairs = zip(found[name], found["typer"], strict=True)
+            context.record_median(f"{name}.cpu_ratio_to_typer", [ours / bare for ours, bare in pairs])
+        context.record_median("healthz.cpu_s", [_server(folder) for _ in range(runs)])
 
 
 def _cpu(command: list[str], folder: str) -> float:

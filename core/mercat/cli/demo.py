@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -45,10 +45,11 @@ class Vertical:
 def demo(
     data: Annotated[Path | None, typer.Option(help="A folder of public data sets to run on instead.")] = None,
     folder: Annotated[Path, typer.Option(help="Where the workspace is left.")] = Path("demo-workspace"),
+    only: Annotated[list[str] | None, typer.Option(help="Run this vertical alone; may be given again.")] = None,
     json: JsonOption = False,
 ) -> None:
     """Ingest, train, evaluate on held-out rows and answer, for each installed vertical; leaves a workspace to serve."""
-    verticals = list(installed_verticals())
+    verticals = chosen_verticals(only or ())
     with measured() as usage:
         results, key, password = _run_all(verticals, folder, data, quiet=json)
     figures = {"results": results, "wall_s": usage.wall_s, "peak_memory_gb": usage.peak_memory_gb}
@@ -90,6 +91,16 @@ def installed_verticals() -> Iterator[Vertical]:
         spec = find_spec(found[name].module.partition(".")[0]) if name in found else None
         if spec and spec.origin and (Path(spec.origin).parent / "demo").is_dir():
             yield Vertical(name, Path(spec.origin).parent)
+
+
+def chosen_verticals(names: Sequence[str]) -> list[Vertical]:
+    """Return the installed verticals of these names, all of them without names. Raises UnknownName."""
+    from mercat.errors import unknown_name
+
+    installed = {vertical.name: vertical for vertical in installed_verticals()}
+    if unknown := [name for name in names if name not in installed]:
+        raise unknown_name("vertical", unknown[0], installed, next="mercat plugins")
+    return [vertical for vertical in installed.values() if vertical.name in names or not names]
 
 
 def prepare(verticals: list[Vertical], folder: Path, data: Path | None) -> Path:

@@ -98,6 +98,36 @@ def test_a_foreign_or_damaged_description_is_refused(
         artifacts.open("intents")
 
 
+@pytest.mark.parametrize("content", ["{", '{"schema": 99}', "", None])
+def test_an_old_version_that_is_damaged_is_a_row_with_its_cause(
+    artifacts: Artifacts, tmp_path: Path, content: str | None
+) -> None:
+    for number in (1.0, 2.0, 3.0):
+        make(artifacts, number)
+    artifacts.rollback("intents")
+    artifacts.promote("intents", "0003")
+    description = tmp_path / "intents" / "0002" / "artifact.json"
+    if content is None:
+        description.unlink()
+    else:
+        description.write_text(content)
+    rows = {row.version: row for row in artifacts.list()}
+    assert [(row.version, row.current, row.recipe) for row in rows.values()] == [
+        ("0001", False, "linear"),
+        ("0002", False, ""),
+        ("0003", True, "linear"),
+    ]
+    assert rows["0002"].cause
+    assert not rows["0001"].cause + rows["0003"].cause
+    for refused in (lambda: artifacts.open("intents", "0002"), lambda: artifacts.promote("intents", "0002")):
+        with pytest.raises(ArtifactError, match="0002"):
+            refused()
+    with pytest.raises(ArtifactError, match=r"cannot go back to 0002.*mercat artifacts promote intents VERSION"):
+        artifacts.rollback("intents")
+    assert artifacts.open("intents").version == "0003", "the current one is served as before"
+    assert make(artifacts, 4.0) == "0004"
+
+
 def test_a_description_cannot_reach_outside(artifacts: Artifacts, tmp_path: Path) -> None:
     make(artifacts)
     path = tmp_path / "intents" / "0001" / "artifact.json"

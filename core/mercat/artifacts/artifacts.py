@@ -107,30 +107,31 @@ class Artifacts:
 
     def versions(self, name: str) -> list[str]:
         """Return all finished versions, oldest first."""
-        return sorted(path.parent.name for path in self._parent(name).glob("[0-9]*/artifact.json"))
+        return sorted(path.name for path in self._parent(name).glob("[0-9]*") if path.is_dir())
 
     def list(self) -> list[ArtifactRow]:
-        """Return a row per version of every artifact, without checking their files."""
-        rows = []
-        for name in self.names():
-            current = self.current(name)
-            for version in self.versions(name):
-                meta = self._meta(self._parent(name) / version, name, version)
-                created = datetime.fromisoformat(meta["created_at"])
-                rows.append(
-                    ArtifactRow(
-                        name, version, version == current, meta["kind"], meta["recipe"], created, meta["metrics"]
-                    )
-                )
-        return rows
+        """Return a row per version of every artifact, without checking their files.
+
+        A version whose description cannot be read is a row with the cause.
+        """
+        return [
+            self._row(name, version, current=version == current)
+            for name in self.names()
+            for current in [self.current(name)]
+            for version in self.versions(name)
+        ]
 
     def promote(self, name: str, version: str) -> None:
-        """Make `version` the one that services use. The change of the pointer is atomic."""
+        """Make `version` the one that services use. The change of the pointer is atomic.
+
+        Raises UnknownName when there is no such version and ArtifactError when its description is damaged.
+        """
         parent = self._parent(name)
         if version not in self.versions(name):
             raise unknown_name(
                 f"version of artifact '{name}'", version, self.versions(name), next="mercat artifacts list"
             )
+        description.read(parent / version, name, version)
         history = parent / "history"
         pointer = parent / "current"
         previous = pointer.read_text().strip() if pointer.exists() else ""
@@ -152,6 +153,11 @@ class Artifacts:
                 "mercat artifacts list",
             )
         previous = lines.pop()
+        try:
+            description.read(parent / previous, name, previous)
+        except ArtifactError as error:
+            cure = f"mercat artifacts list, then mercat artifacts promote {name} VERSION"
+            raise ArtifactError(f"Artifact '{name}' cannot go back to {previous}", error.found, cure) from error
         write_durably(parent / "current", previous + "\n")
         write_durably(history, "\n".join(lines) + ("\n" if lines else ""))
         return previous
@@ -165,8 +171,16 @@ class Artifacts:
             )
         return self.root / name
 
+    def _row(self, name: str, version: str, *, current: bool) -> ArtifactRow:
+        try:
+            meta = description.read(self._parent(name) / version, name, version)
+        except ArtifactError as error:
+            return ArtifactRow(name, version, current, cause=error.found)
+        created = datetime.fromisoformat(meta["created_at"])
+        return ArtifactRow(name, version, current, meta["kind"], meta["recipe"], created, meta["metrics"])
+
     def _meta(self, folder: Path, name: str, version: str) -> dict[str, Any]:
-        if not (folder / description.FILE).is_file():
+        if not folder.is_dir():
             raise unknown_name(
                 f"version of artifact '{name}'", version, self.versions(name), next="mercat artifacts list"
             )

@@ -47,12 +47,13 @@ class ArtifactWriter:
 
 @dataclass(frozen=True, slots=True)
 class ArtifactRow:
-    """One line of `mercat artifacts list`."""
+    """One line of `mercat artifacts list`. Of a version whose description is damaged only `cause` is known."""
 
     name: str
     version: str
     current: bool
-    kind: str
-    recipe: str
-    created_at: datetime
-    metrics: Mapping[str, Any]
+    kind: str = ""
+    recipe: str = ""
+    created_at: datetime | None = None
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    cause: str = ""

@@ -33,8 +33,8 @@ def read(folder: Path, name: str, version: str) -> dict[str, Any]:
         schema = meta["schema"]
         if schema == SCHEMA:
             datetime.fromisoformat(meta["created_at"])
-            _ = [meta[key] for key in _KEYS]
-    except (ValueError, KeyError, TypeError) as error:
+            _ = [meta[key] for key in _KEYS], meta["files"].items()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArtifactError(
             f"Artifact '{name}' version {version} cannot be read",
             f"artifact.json is damaged ({error})",

@@ -15,8 +15,11 @@ app = command_app(help="List, promote or roll back what training made.")
 def list_(config: ConfigOption = DEFAULT_CONFIG, json: JsonOption = False) -> None:
     """List every version of every artifact."""
     with opened(config) as workspace:
+        rows = workspace.artifacts.list()
         columns = ("name", "version", "current", "kind", "recipe", "created_at", "metrics")
-        emit(workspace.artifacts.list(), as_json=json, columns=columns, title="Artifacts")
+        if any(row.cause for row in rows):  # in place of when a version was made: it is what matters then
+            columns = (*columns[:5], "cause", "metrics")
+        emit(rows, as_json=json, columns=columns, title="Artifacts")
 
 
 @app.command()

@@ -87,12 +87,20 @@ def _sections(workspace: Workspace) -> Iterator[Finding]:
 
 
 def _artifacts(workspace: Workspace) -> Iterator[Finding]:
-    """Check every file of the current version of each artifact."""
-    for name in workspace.artifacts.names():
-        try:
-            workspace.artifacts.open(name)
-        except MercatError as error:
-            yield Finding("error", f"artifact {name}", f"{error.asked}. {error.found}", error.next)
+    """Check every file of every version: an old one that is broken is none to go back to."""
+    artifacts = workspace.artifacts
+    for name in artifacts.names():
+        current = artifacts.current(name)
+        for number in dict.fromkeys([*artifacts.versions(name), current]):
+            try:
+                artifacts.open(name, number)
+            except MercatError as error:
+                told = f"{error.asked}. {error.found}"
+                if number == current:
+                    yield Finding("error", f"artifact {name}", told, error.next)
+                else:
+                    cure = f"a backup of {artifacts.root / name / number}, or remove that folder"
+                    yield Finding("warning", f"artifact {name} {number}", told, cure)
 
 
 def _store(workspace: Workspace) -> Iterator[Finding]:

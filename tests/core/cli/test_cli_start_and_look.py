@@ -133,6 +133,20 @@ def test_doctor_finds_a_broken_artifact(run: Any, place: Path) -> None:
     assert "mercat train intents" in broken["cure"]
 
 
+def test_an_old_version_that_is_damaged_is_listed_and_found(run: Any, place: Path) -> None:
+    assert run("train").code == 0
+    (place / "workspace" / "artifacts" / "intents" / "0001" / "artifact.json").write_text("{")
+    old, current = run("artifacts", "list", "--json").json
+    assert "artifact.json is damaged" in old["cause"]
+    assert (current["version"], current["current"], current["cause"]) == ("0002", True, "")
+    assert "artifact.json is damaged" in run("artifacts", "list").out
+    code, findings = findings_of(run)
+    assert code == 0, "what is served is sound"
+    assert findings["artifact intents 0001"]["level"] == "warning"
+    assert "artifact.json is damaged" in findings["artifact intents 0001"]["problem"]
+    assert "0001" in findings["artifact intents 0001"]["cure"]
+
+
 def test_doctor_finds_a_store_that_is_behind_and_one_that_is_none(run: Any, place: Path) -> None:
     file = place / "workspace" / "mercat.db"
     with closing(sqlite3.connect(file)) as database:

@@ -46,3 +46,13 @@ def test_memory_of_a_child_counts_and_stays_counted_when_it_has_ended() -> None:
     assert usage.peak_memory_gb >= round(together, 3) - 0.005
     assert usage.peak_memory_gb < before + 0.4
     assert 0.2 <= usage.wall_s < 30
+
+
+def test_one_vertical_may_be_chosen_by_its_name(run: Any, tmp_path: Path) -> None:
+    assert [each.name for each in mercat.cli.demo.chosen_verticals(())] == list(mercat.cli.demo.VERTICALS)
+    (chosen,) = mercat.cli.demo.chosen_verticals(["recommendation"])
+    assert chosen.name == "recommendation"
+    failed = run("demo", "--only", "recomendation", "--folder", tmp_path / "demo")
+    assert failed.code == 1
+    assert "No vertical named 'recomendation'. Did you mean 'recommendation'?" in failed.err
+    assert not (tmp_path / "demo").exists()

@@ -1,5 +1,7 @@
 """Resolve each extra of mercat alone and all together, and fail when a version is below a security floor.
 
+Alone is `mercat[extra]` and nothing beside it; the other distributions of this repository are taken from here where an
+extra asks for them. `cpu` and `gpu` bring the same package in two builds, so all together is once with each of them.
 A resolver never complains of a silent downgrade: an extra that caps transformers would bring back a known hole.
 """
 
@@ -8,6 +10,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -19,19 +22,21 @@ LOCAL = ("core", "connectors", "plugins/customer_service", "plugins/financial_se
 def main() -> int:
     """Return the number of extras that do not resolve, or resolve below a floor."""
     extras = list(tomllib.loads((ROOT / "core" / "pyproject.toml").read_text())["project"]["optional-dependencies"])
-    together = [extra for extra in extras if extra != "gpu"]
-    sets = [[], *([extra] for extra in extras), together]
-    return sum(not _resolves(chosen) for chosen in sets)
+    alone = {extra: [extra] for extra in extras}
+    together = {
+        f"all but {other}": [extra for extra in extras if extra != other] for other in ("gpu", "cpu") if other in extras
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        ours = Path(folder, "ours.txt")
+        ours.write_text("\n".join(f"{_name(each)} @ {(ROOT / each).as_uri()}" for each in LOCAL[1:]))
+        return sum(not _resolves(name, chosen, ours) for name, chosen in ({"no extra": []} | alone | together).items())
 
 
-def _resolves(extras: list[str]) -> bool:
-    name = ",".join(extras) or "no extra"
+def _resolves(name: str, extras: list[str], ours: Path) -> bool:
     wanted = f"mercat[{','.join(extras)}] @ {(ROOT / 'core').as_uri()}"
-    others = [f"{_name(folder)} @ {(ROOT / folder).as_uri()}" for folder in LOCAL[1:]]
-    lines = "\n".join(["torch==2.13.0", wanted, *others] if "gpu" not in extras else [wanted])
     run = subprocess.run(
-        [sys.executable, "-m", "uv", "pip", "compile", "-q", "--no-annotate", "--no-header", "-"],
-        input=lines, capture_output=True, text=True, cwd=ROOT,
+        [sys.executable, "-m", "uv", "pip", "compile", "-q", "--no-annotate", "--no-header", "-c", str(ours), "-"],
+        input=wanted, capture_output=True, text=True, cwd=ROOT,
     )  # fmt: skip
     if run.returncode:
         print(f"FAIL {name}: {run.stderr.strip().splitlines()[-1:]}")

@@ -27,7 +27,8 @@ def back_up(workspace: Workspace, folder: Path, config: Path) -> Path:
     """Copy a workspace into a new folder, consistently while others serve and write.
 
     Artifacts are copied before the store, which then never names one that the backup lacks. Indexes are left out: they
-    are made from the store. So are the files of sources and sinks: their rows are in the store.
+    are made from the store. So are the files of sources and sinks: their rows are in the store. Raises ConfigError for
+    a folder that exists.
     """
     folder = folder.resolve()
     if folder.exists():
@@ -53,7 +54,8 @@ def back_up(workspace: Workspace, folder: Path, config: Path) -> Path:
 def bring_back(backup: Path, folder: Path) -> Path:
     """Restore a backup into an empty folder and return the path of its configuration.
 
-    The copies of artifacts and store are checked against their sums before anything is written.
+    The copies of artifacts and store are checked against their sums before anything is written. Raises ArtifactError
+    for what is no backup or is damaged, ConfigError for a folder that is not empty.
     """
     folder = folder.resolve()
     if not (backup / CONFIG).is_file() or not (backup / STORE).is_dir():

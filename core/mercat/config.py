@@ -99,7 +99,10 @@ class Config:
         return {name: self.section(kind, name) for name in self._data.get(kind, {})}
 
     def section(self, kind: str, name: str) -> Section:
-        """Return one section. Raises UnknownName with the nearest match."""
+        """Return one section. Raises UnknownName with the nearest match.
+
+        Raises ConfigError for a section without `use`.
+        """
         sections = self._data.get(kind, {})
         if name not in sections:
             raise unknown_name(f"section in [{kind}]", name, sections, next=f"add [{kind}.{name}] to mercat.toml")
@@ -171,7 +174,10 @@ def is_secret(value: Any) -> bool:
 
 
 def resolve_secret(value: Any, where: str) -> Any:
-    """Return the value behind `{ env = "NAME" }`, or the value itself."""
+    """Return the value behind `{ env = "NAME" }`, or the value itself.
+
+    Raises MissingSecret for a variable that is not set.
+    """
     if not is_secret(value):
         return value
     name = value["env"]

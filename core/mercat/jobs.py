@@ -76,7 +76,10 @@ def refresh_all(
 
 
 def move_index(workspace: Workspace, retriever: str, to: str, *, progress: Progress = silent) -> Moved:
-    """Copy the vectors behind a retriever into the index of another section, without encoding again."""
+    """Copy the vectors behind a retriever into the index of another section, without encoding again.
+
+    Raises ConfigError for a retriever without vectors.
+    """
     source: Any = workspace.get("retrievers", retriever)
     if not hasattr(source, "move_to"):
         raise ConfigError(f"The index of '{retriever}' cannot move", "It holds no vectors", "a dense retriever")

@@ -41,7 +41,9 @@ class Opened(Protocol):
         """Return the part that the section `[kind.name]` describes, built once and shared."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close every part that was built."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,10 @@ class Shelf:
         self._registry, self._kind, self._parts = registry, kind, parts
 
     def add(self, name: str, target: Callable[..., Any] | str, *, summary: str = "") -> None:
-        """Add a part. `target` is a callable, or "package.module:attribute" to load late."""
+        """Add a part. `target` is a callable, or "package.module:attribute" to load late.
+
+        Raises PluginError for a name that is taken or is not the plugin's own.
+        """
         provider = self._registry.provider
         if not provider.is_core and name != provider.name and not name.startswith(provider.name + "/"):
             raise PluginError(
@@ -195,7 +200,10 @@ class TableShelf:
     sets: list[TableSet] = field(default_factory=list)
 
     def add(self, name: str, metadata: str, *, migrations: str) -> None:
-        """Register a distribution's tables: `metadata` is "package.tables:metadata", `migrations` a package."""
+        """Register a distribution's tables: `metadata` is "package.tables:metadata", `migrations` a package.
+
+        Raises PluginError for a second set.
+        """
         if any(known.name == name for known in self.sets):
             raise PluginError(f"Tables of '{name}' are registered twice", "One set per distribution", "one tables.add")
         self.sets.append(TableSet(name, metadata, migrations))

@@ -56,7 +56,10 @@ def bind(
 
 
 def check(factory: Callable[..., Any], section: Section, *, given: Mapping[Any, Any]) -> Mapping[str, Any]:
-    """Return the section's parameters after checking that the factory takes each of them."""
+    """Return the section's parameters after checking that the factory takes each of them.
+
+    Raises UnknownKey for one that it does not.
+    """
     parameters = _parameters(factory)
     hints = hints_of(factory)
     taken = {name for name in parameters if _handed_in(name, hints.get(name), given) is None}

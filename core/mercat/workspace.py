@@ -76,7 +76,10 @@ class Workspace:
             return self._store
 
     def get(self, kind: str, name: str) -> Any:
-        """Return the part of section `[kind.name]`, built once and shared."""
+        """Return the part of section `[kind.name]`, built once and shared.
+
+        Raises ConfigError for a section that needs itself.
+        """
         key = (kind, name)
         with self._lock:
             if key not in self._built:

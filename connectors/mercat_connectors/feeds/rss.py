@@ -28,7 +28,8 @@ class Rss:
     first seen; otherwise it is when the item was first seen, and metadata `time` says so. An item whose content changes
     comes again under its id with metadata `revision` counted up. Titles and texts are plain text.
 
-    A feed that fails is a rejection and waits; when every feed that was due failed, the last error is raised.
+    A feed that fails is a rejection and waits; when every feed that was due failed, the last error is raised. Raises
+    ConfigError unless `urls` are different addresses, at least one.
     """
 
     def __init__(

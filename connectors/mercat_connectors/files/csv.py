@@ -19,7 +19,8 @@ class Csv(FileSource):
     - `delimiter`: one character; a tab for files named `.tsv`, a comma for others unless given.
     - `quote`: the character around fields that hold delimiters or line ends; "" when the files have none.
 
-    A field may hold 131,072 characters (the limit of Python's csv module), a line 8 MB.
+    A field may hold 131,072 characters (the limit of Python's csv module), a line 8 MB. Raises ConfigError for a
+    delimiter or quote of several characters.
     """
 
     def __init__(

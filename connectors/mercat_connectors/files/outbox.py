@@ -32,7 +32,7 @@ class Outbox:
         self._numbers: dict[str, int] = {}
 
     def send(self, message: Message) -> Receipt:
-        """Append the message unless its key is there already."""
+        """Append the message unless its key is there already. Raises ConnectError when the file cannot be written."""
         try:
             with self._lock:
                 self.path.parent.mkdir(parents=True, exist_ok=True)

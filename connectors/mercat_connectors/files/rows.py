@@ -37,7 +37,8 @@ class RowMaker:
 
     `columns` says which column a field is read from (`{text = "body"}`); a field that is not in it is read from the
     column of its own name, if there is one. `defaults` fill fields that are empty. `where` keeps only the records with
-    these values. Every other column goes into the row's metadata.
+    these values. Every other column goes into the row's metadata. Raises ConfigError for a field that the rows do not
+    have.
     """
 
     def __init__(

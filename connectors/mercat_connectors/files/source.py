@@ -53,7 +53,7 @@ class FileSource(ABC):
         )
 
     def read(self, cursor: str | None) -> Iterator[Batch]:
-        """Yield the rows after `cursor` in batches of `batch_rows`."""
+        """Yield the rows after `cursor` in batches of `batch_rows`. Raises DataError for an empty file."""
         state = _positions(cursor)
         paths = self._paths()
         total = self._total(paths)

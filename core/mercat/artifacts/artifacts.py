@@ -141,7 +141,10 @@ class Artifacts:
         write_durably(pointer, version + "\n")
 
     def rollback(self, name: str) -> str:
-        """Go back to the version that was current before, and return it."""
+        """Go back to the version that was current before, and return it.
+
+        Raises ArtifactError without an earlier one.
+        """
         parent = self._parent(name)
         current = self.current(name)
         history = parent / "history"

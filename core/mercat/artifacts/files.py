@@ -21,7 +21,7 @@ def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Read named arrays from a safetensors file."""
+    """Read named arrays from a safetensors file. Each has the shape and type that it was saved with."""
     from safetensors.numpy import load_file
 
     return dict(load_file(str(path)))

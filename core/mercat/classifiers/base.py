@@ -20,10 +20,12 @@ class Prediction:
 
     @property
     def label(self) -> str:
+        """The best label."""
         return self.labels[0]
 
     @property
     def confidence(self) -> float:
+        """The calibrated probability of the best label, 0 to 1."""
         return self.scores[0]
 
 
@@ -32,10 +34,14 @@ class Classifier(Protocol):
     """Scores the labels of texts."""
 
     @property
-    def labels(self) -> Sequence[str]: ...
+    def labels(self) -> Sequence[str]:
+        """The labels that it can give."""
+        ...
 
     @property
-    def threshold(self) -> float: ...
+    def threshold(self) -> float:
+        """The probability (0 to 1) below which a prediction abstains."""
+        ...
 
     def scores(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return shape (len(texts), len(labels)): calibrated probabilities, columns in the order of `labels`."""

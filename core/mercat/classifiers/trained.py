@@ -32,7 +32,8 @@ class TrainedClassifier:
 
     An artifact with a folder `encoder/` brings its own body, a fine-tuned transformer; any other needs the `encoder`
     that its head was fitted with. The artifact is opened on the first question, its weights with it; `warm_up` does
-    that beforehand. `threshold` replaces the one that was chosen in training. Safe to ask from several threads.
+    that beforehand. `threshold` replaces the one that was chosen in training. Safe to ask from several threads. Raises
+    ConfigError for a threshold that is no probability.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class TrainedClassifier:
 
     @property
     def labels(self) -> Sequence[str]:
+        """The labels that it can give. Opens the artifact."""
         return self._open().head.labels
 
     @property

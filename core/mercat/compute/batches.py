@@ -30,7 +30,8 @@ def map_batches(
     `function` takes a batch and returns as many results. At most two batches per worker are under way, so `items` may
     be endless. `progress` is told the number of items done. "local" runs in this process, in threads if there are
     several workers; "processes" and "ray" need a function and items that can be sent to another process.
-    The first exception of `function` is raised and stops the rest. Raises MissingExtra without ray.
+    The first exception of `function` is raised and stops the rest. Raises MissingExtra without ray. Raises ConfigError
+    for an unknown backend and for sizes below 1.
     """
     if batch_size < 1 or workers < 1:
         raise ConfigError(

@@ -10,9 +10,13 @@ from typing import Protocol
 class Auth(Protocol):
     """Adds headers to a request, and names the secrets in them so that messages can leave them out."""
 
-    def headers(self) -> dict[str, str]: ...
+    def headers(self) -> dict[str, str]:
+        """Return the headers to add, names in lower case."""
+        ...
 
-    def secrets(self) -> list[str]: ...
+    def secrets(self) -> list[str]:
+        """Return the texts that no message may show."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +27,11 @@ class Basic:
     password: str = field(repr=False)
 
     def headers(self) -> dict[str, str]:
+        """Return the header `authorization`."""
         return {"authorization": f"Basic {self._encoded()}"}
 
     def secrets(self) -> list[str]:
+        """Return the password and the encoded pair."""
         return [self.password, self._encoded()]
 
     def _encoded(self) -> str:
@@ -39,9 +45,11 @@ class Bearer:
     token: str = field(repr=False)
 
     def headers(self) -> dict[str, str]:
+        """Return the header `authorization`."""
         return {"authorization": f"Bearer {self.token}"}
 
     def secrets(self) -> list[str]:
+        """Return the token."""
         return [self.token]
 
 
@@ -53,7 +61,9 @@ class ApiKey:
     key: str = field(repr=False)
 
     def headers(self) -> dict[str, str]:
+        """Return the header with the key."""
         return {self.header.lower(): self.key}
 
     def secrets(self) -> list[str]:
+        """Return the key."""
         return [self.key]

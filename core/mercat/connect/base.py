@@ -64,4 +64,6 @@ class Receipt:
 class Sink(Protocol):
     """Where messages go. Called by `flow` only; raises ConnectError when the message did not arrive."""
 
-    def send(self, message: Message) -> Receipt: ...
+    def send(self, message: Message) -> Receipt:
+        """Deliver one message and return what the other side gave back. Raises ConnectError when it did not arrive."""
+        ...

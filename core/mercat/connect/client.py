@@ -95,12 +95,15 @@ class Client:
         self._transport.close()
 
     def get(self, url: str, **options: Any) -> Response:
+        """Send a GET; options and errors as `request`."""
         return self.request("GET", url, **options)
 
     def post(self, url: str, **options: Any) -> Response:
+        """Send a POST; options and errors as `request`."""
         return self.request("POST", url, **options)
 
     def put(self, url: str, **options: Any) -> Response:
+        """Send a PUT; options and errors as `request`."""
         return self.request("PUT", url, **options)
 
     def pages(

@@ -37,10 +37,14 @@ class Encoder(Protocol):
     """
 
     @property
-    def fingerprint(self) -> str: ...
+    def fingerprint(self) -> str:
+        """What names the space of the vectors: equal fingerprints, comparable vectors."""
+        ...
 
     @property
-    def dimensions(self) -> int: ...
+    def dimensions(self) -> int:
+        """The width of the vectors."""
+        ...
 
     def encode(self, texts: Sequence[str], *, role: Role = "document") -> Vectors:
         """Return shape (len(texts), dimensions), float32, each row of Euclidean length 1."""
@@ -50,4 +54,6 @@ class Encoder(Protocol):
         """Load the weights now."""
         ...
 
-    def info(self) -> EncoderInfo: ...
+    def info(self) -> EncoderInfo:
+        """Return what it really runs as: model, backend, device, type."""
+        ...

@@ -17,7 +17,8 @@ _LONGEST = 20_000  # characters that are looked at
 class Hashing:
     """Counts character n-grams in `dimensions` signed buckets (the hashing trick, Weinberger et al. 2009).
 
-    Texts that share spelling are near each other, which is enough to test everything around an encoder.
+    Texts that share spelling are near each other, which is enough to test everything around an encoder. Raises
+    ConfigError for sizes below 1, or `shortest` above `longest`.
     """
 
     def __init__(self, *, dimensions: int = 256, shortest: int = 1, longest: int = 3, cache_mb: int = 16) -> None:

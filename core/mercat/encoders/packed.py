@@ -51,7 +51,10 @@ class PackedBert:
         self.layers = [_layer(state, number) for number in range(int(checkpoint.config["num_hidden_layers"]))]
 
     def vectors(self, rows: Sequence[Ids]) -> Vectors:
-        """Return one unit vector per row of token ids. Rows of equal length should be neighbours."""
+        """Return one unit vector per row of token ids. Rows of equal length should be neighbours.
+
+        The shape is (rows, dimensions).
+        """
         import torch
 
         with torch.inference_mode():

@@ -25,7 +25,7 @@ class PaddedModel:
         self.module = load_module(checkpoint, dtype=getattr(torch, dtype)).eval().to(device)
 
     def vectors(self, rows: Sequence[Ids]) -> Vectors:
-        """Return one unit vector per row of token ids."""
+        """Return one unit vector per row of token ids. The shape is (rows, dimensions)."""
         import torch
 
         ids, mask = (torch.from_numpy(array).to(self.device) for array in pad(rows, pad_id=self.pad_id))
@@ -37,7 +37,10 @@ class PaddedModel:
 
 
 def load_module(checkpoint: Checkpoint, *, dtype: torch.dtype | None = None) -> Any:
-    """Return the body as a transformers module, float32 unless said otherwise."""
+    """Return the body as a transformers module, float32 unless said otherwise.
+
+    Raises ArtifactError for a folder that transformers cannot load.
+    """
     try:
         import torch
         from transformers import AutoModel

@@ -64,7 +64,10 @@ def resolve(model: str) -> Path:
 
 
 def packaged_folder(packaged: Packaged) -> Path | None:
-    """Return the folder inside an installed package, without importing it; None if the package is not installed."""
+    """Return the folder inside an installed package, without importing it; None if the package is not installed.
+
+    Raises ArtifactError for weights that are not the pinned ones.
+    """
     spec = find_spec(packaged.module)
     if spec is None or spec.origin is None:
         return None

@@ -29,7 +29,9 @@ _CHARACTERS_PER_TOKEN = 64  # no text has longer tokens on average: what lies be
 class Body(Protocol):
     """The part that holds the weights: rows of token ids in, unit vectors out."""
 
-    def vectors(self, rows: Sequence[Ids]) -> Vectors: ...
+    def vectors(self, rows: Sequence[Ids]) -> Vectors:
+        """Return one unit vector per row of token ids: shape (rows, dimensions)."""
+        ...
 
 
 class Transformer:
@@ -40,7 +42,8 @@ class Transformer:
     `Cached` gives to remembered vectors.
 
     `backend`: "packed" is mercat's own padding-free forward pass of BERT on the CPU, "torch" the module of
-    transformers on any device; "auto" takes packed where it fits and says so in `info().note`.
+    transformers on any device; "auto" takes packed where it fits and says so in `info().note`. Raises ConfigError for
+    an unknown pooling or backend.
     """
 
     def __init__(

@@ -79,7 +79,10 @@ def per_label(true: Labels, predicted: Labels) -> Mapping[str, LabelScores]:
 
 
 def confusion(true: Labels, predicted: Labels) -> tuple[NDArray[np.int64], list[str]]:
-    """Return (table, labels): table[i, j] counts rows of true label i that were called j."""
+    """Return (table, labels): table[i, j] counts rows of true label i that were called j.
+
+    The shape is (labels, labels).
+    """
     names, truth, found = _codes(true, predicted)
     size = len(names)
     table = np.bincount(truth * size + found, minlength=size * size).reshape(size, size)

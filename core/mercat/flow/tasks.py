@@ -23,9 +23,13 @@ class Task(Protocol):
     kind: str  # "documents", "passages", "examples" or "interactions"
     collection: str
 
-    def prepare(self, changes: Sequence[Change]) -> Any: ...
+    def prepare(self, changes: Sequence[Change]) -> Any:
+        """Do the slow part for changes in the order of the store, and return what `commit` is to write."""
+        ...
 
-    def commit(self, prepared: Any, tx: Transaction) -> None: ...
+    def commit(self, prepared: Any, tx: Transaction) -> None:
+        """Write what `prepare` returned, in the transaction that moves the cursor."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,13 +22,19 @@ class Head(Protocol):
     """
 
     @property
-    def labels(self) -> Sequence[str]: ...
+    def labels(self) -> Sequence[str]:
+        """The labels, in the order of the columns of `scores`."""
+        ...
 
     @property
-    def fingerprint(self) -> str: ...
+    def fingerprint(self) -> str:
+        """The fingerprint of the encoder whose vectors it was fitted on."""
+        ...
 
     @property
-    def threshold(self) -> float: ...
+    def threshold(self) -> float:
+        """The probability (0 to 1) below which it is better to abstain; 0 never abstains."""
+        ...
 
     def scores(self, vectors: Vectors) -> Scores:
         """Return shape (len(vectors), len(labels)): calibrated probabilities that sum to 1 in each row."""

@@ -82,10 +82,14 @@ class LinearHead:
 
     @property
     def dimensions(self) -> int:
+        """The width of the vectors that it takes."""
         return int(self.weights.shape[1])
 
     def logits(self, vectors: Vectors) -> Scores:
-        """Return shape (rows, labels), before temperature and tables."""
+        """Return shape (rows, labels), before temperature and tables.
+
+        Raises DataError for vectors of other dimensions.
+        """
         if vectors.ndim != 2 or vectors.shape[1] != self.dimensions:
             raise DataError(
                 f"The head takes vectors of {self.dimensions} dimensions",

@@ -39,20 +39,24 @@ class Structure(Protocol):
 
     def __len__(self) -> int: ...
 
-    def add(self, vectors: Vectors) -> None: ...
+    def add(self, vectors: Vectors) -> None:
+        """Append vectors of shape (rows, dimensions)."""
+        ...
 
     def take(self, rows: RowNumbers) -> Vectors:
-        """Return copies of some rows."""
+        """Return copies of some rows. The shape is (rows, dimensions)."""
         ...
 
     def search(self, queries: Vectors, k: int, *, only: Mask | None) -> tuple[NDArray[np.float32], RowNumbers]:
-        """Return scores and rows, (queries, any width), best first; row -1 is padding. `only` marks what may come.
+        """Return scores and rows of shape (queries, any width), best first, -1 as padding; `only` marks what may come.
 
         A structure may come back with fewer than there are.
         """
         ...
 
-    def write(self, path: Path) -> None: ...
+    def write(self, path: Path) -> None:
+        """Write everything into a file."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,10 @@ class AppendedIndex:
         self._state = _State(structures.new(self._kind_for(0, now=FLAT)), Rows())
 
     def load(self, stored: storage.Stored) -> None:
-        """Take over a saved index whose manifest has been checked; a kind that the config changed is built anew."""
+        """Take over a saved index whose manifest has been checked; a kind that the config changed is built anew.
+
+        Raises ArtifactError when ids and rows do not fit.
+        """
         ids = json.loads((stored.folder / "ids.json").read_text(encoding="utf-8"))
         structure = self._structures.read(stored.folder / self._structures.file, stored.manifest.kind)
         if len(structure) != len(ids):
@@ -168,7 +175,7 @@ class AppendedIndex:
             storage.write(folder, self._manifest(state), files)
 
     def export(self, *, batch: int = 1000) -> Iterator[tuple[list[str], Vectors]]:
-        """Yield every row once; see `Index.export`."""
+        """Yield every row once; see `Index.export`. The vectors have shape (ids of the batch, dimensions)."""
         with self._lock.reading():
             ids = self._state.rows.names(self._state.rows.live())
         for start in range(0, len(ids), batch):

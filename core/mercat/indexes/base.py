@@ -76,10 +76,15 @@ class Index(Protocol):
         ...
 
     def export(self, *, batch: int = 1000) -> Iterator[tuple[list[str], Vectors]]:
-        """Yield every row once, in batches. Rows that are written meanwhile may come in their old or new state."""
+        """Yield every row once, in batches. Rows that are written meanwhile may come in their old or new state.
+
+        The vectors have shape (ids of the batch, dimensions).
+        """
         ...
 
-    def info(self) -> IndexInfo: ...
+    def info(self) -> IndexInfo:
+        """Return what it really is: backend, kind, device, rows."""
+        ...
 
 
 @runtime_checkable

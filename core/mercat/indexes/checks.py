@@ -28,7 +28,10 @@ def unit_vectors(vectors: Vectors, dimensions: int, *, what: str) -> Vectors:
 
 
 def last_of_each(ids: Sequence[str], vectors: Vectors) -> tuple[list[str], Vectors]:
-    """Keep one row per id: the last one counts, as if the rows had come one by one."""
+    """Keep one row per id: the last one counts, as if the rows had come one by one.
+
+    The vectors have shape (ids kept, dimensions). Raises DataError for ids that are empty or do not fit the vectors.
+    """
     if len(ids) != len(vectors):
         found = f"{len(ids)} ids came with {len(vectors)} vectors"
         raise DataError("An index takes one id per vector", found, "ids and vectors of equal length")

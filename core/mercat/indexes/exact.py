@@ -88,7 +88,7 @@ class ExactIndex:
             storage.write(folder, manifest, files)
 
     def export(self, *, batch: int = 1000) -> Iterator[tuple[list[str], Vectors]]:
-        """Yield every row once; see `Index.export`."""
+        """Yield every row once; see `Index.export`. The vectors have shape (ids of the batch, dimensions)."""
         with self._lock.reading():
             ids = list(self._ids)
         for start in range(0, len(ids), batch):

@@ -26,14 +26,17 @@ def scan(queries: Vectors, blocks: Callable[[], Iterable[tuple[RowNumbers, Vecto
 
 
 def contiguous(vectors: Vectors) -> Iterator[tuple[RowNumbers, Vectors]]:
-    """Cut an array of rows into blocks, without copying."""
+    """Cut an array of rows into blocks, without copying. The vectors have shape (rows of the block, dimensions)."""
     for start in range(0, len(vectors), _CONTIGUOUS):
         block = vectors[start : start + _CONTIGUOUS]
         yield np.arange(start, start + len(block)), block
 
 
 def gathered(rows: RowNumbers, take: Callable[[RowNumbers], Vectors]) -> Iterator[tuple[RowNumbers, Vectors]]:
-    """Cut some rows of an array into blocks; `take` copies them out."""
+    """Cut some rows of an array into blocks; `take` copies them out.
+
+    The vectors have shape (rows of the block, dimensions).
+    """
     for start in range(0, len(rows), _GATHERED):
         block = rows[start : start + _GATHERED]
         yield block, take(block)

@@ -25,7 +25,8 @@ class Fused:
     """Asks each retriever for `depth` hits and fuses them by rank.
 
     `weights`: one per retriever, all 1 by default. With `near_duplicates` above 0, of hits whose texts overlap that
-    much (Jaccard, 0 to 1) only the best is kept.
+    much (Jaccard, 0 to 1) only the best is kept. Raises ConfigError without retrievers, and for weights of another
+    number.
     """
 
     def __init__(

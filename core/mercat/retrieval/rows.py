@@ -15,7 +15,10 @@ Ranked = Sequence[tuple[str, float]]  # ids and scores of one query, best first
 
 
 class Rows:
-    """The rows of one kind in one collection. `text` names the columns that are searched, joined by "+"."""
+    """The rows of one kind in one collection. `text` names the columns that are searched, joined by "+".
+
+    Raises ConfigError for a `text` that names no column.
+    """
 
     def __init__(self, store: Store, collection: str, *, rows: RowKind = "documents", text: str = "title+text") -> None:
         self.collection, self.kind = collection, rows

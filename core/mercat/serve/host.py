@@ -46,7 +46,7 @@ class Host:
 
     @property
     def workspace(self) -> Workspace:
-        """The open workspace. Routes that need it exist only once it is there."""
+        """The open workspace. Routes that need it exist only once it is there. Raises ConfigError before that."""
         if self._workspace is None:
             raise ConfigError("The workspace", "It is not open yet", "/readyz")
         return self._workspace

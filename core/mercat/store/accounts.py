@@ -94,7 +94,10 @@ class Accounts:
         return [ApiKey(row[0], row[1], tuple(row[2]), row[3], row[4]) for row in rows]
 
     def set_user(self, name: str, password_hash: str, scopes: Iterable[str], *, disabled: bool = False) -> User:
-        """Add a person or replace password and scopes. `password_hash` is an Argon2 string, "$argon2id$…"."""
+        """Add a person or replace password and scopes. `password_hash` is an Argon2 string, "$argon2id$…".
+
+        Raises AccessError for anything else.
+        """
         if not password_hash.startswith("$argon2"):
             raise AccessError(
                 f"The password of '{name}' cannot be kept", "It is not hashed with Argon2", "hash it first"

@@ -32,7 +32,10 @@ FORMAT = 1
 
 
 def write(database: Database, folder: Path, sets: Sequence[TableSet], *, now: datetime) -> Path:
-    """Write a backup into a new folder, which appears complete or not at all."""
+    """Write a backup into a new folder, which appears complete or not at all.
+
+    Raises StoreError for a folder that exists.
+    """
     if folder.exists():
         raise StoreError(f"No backup was written to {folder}", "It exists already", "a new folder")
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,8 @@ def hash_of(subject: str) -> str:
 def erase(tx: Transaction, subject: str, *, clock: Callable[[], datetime]) -> dict[str, int]:
     """Remove a person everywhere and return how many rows of which table it was.
 
-    Rows that came in stay as empty tombstones, so that indexes drop them too; passages go with their document.
+    Rows that came in stay as empty tombstones, so that indexes drop them too; passages go with their document. Raises
+    DataError for an empty subject.
     """
     if not subject:
         raise DataError("Nobody can be erased", "The subject is empty", "mercat erase CUSTOMER-ID")

@@ -141,7 +141,7 @@ def kind_named(name: str) -> Kind:
 
 
 def kind_of(row: Row) -> Kind:
-    """Return the kind of a value."""
+    """Return the kind of a value. Raises DataError for anything but a row."""
     if type(row) in _BY_TYPE:
         return _BY_TYPE[type(row)]
     raise DataError(f"A {type(row).__name__} cannot be stored as a row", f"Kinds: {', '.join(KINDS)}", "a Document")

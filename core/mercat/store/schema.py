@@ -92,7 +92,10 @@ def _words(difference: Any) -> str:
 
 
 def drop(database: Database, plugin: str, sets: Sequence[TableSet]) -> list[str]:
-    """Drop a plugin's tables, installed or not, and forget its place. Return the names of the tables."""
+    """Drop a plugin's tables, installed or not, and forget its place. Return the names of the tables.
+
+    Raises StoreError for the core's, and where there are none.
+    """
     if plugin == CORE.name:
         raise StoreError("The core's tables cannot be dropped", "They hold everything", "mercat db drop PLUGIN")
     with _migrating(database) as connection:

@@ -50,7 +50,10 @@ class Transaction:
         return Session(bind=self.connection)
 
     def upsert(self, rows: Sequence[Row], *, collection: str, source: str = "") -> Upserted:
-        """Add or replace rows of one value type. An unchanged row costs a look and is not a change."""
+        """Add or replace rows of one value type. An unchanged row costs a look and is not a change.
+
+        Raises DataError for rows of several types.
+        """
         if not rows:
             return Upserted([], 0, self.sequence())
         kind = kind_of(rows[0])

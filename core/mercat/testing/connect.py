@@ -27,6 +27,7 @@ class SourceContract(Contract):
     expected_rejections: int = 0
 
     def read(self, cursor: str | None = None) -> list[Batch]:
+        """Return all batches after a cursor, from a source made anew."""
         return list(self.make_source().read(cursor))
 
     def test_it_is_a_source(self) -> None:

@@ -33,10 +33,13 @@ class FakeRetriever:
         return answers
 
     def search(self, text: str, *, k: int = 10, filters: Mapping[str, Any] | None = None) -> list[Hit]:
+        """Return the nearest texts to one text; see `search_many`."""
         return self.search_many([text], k=k, filters=filters)[0]
 
     def refresh(self, *, progress: Progress | None = None) -> Refreshed:
+        """Do nothing: its texts do not change."""
         return Refreshed(0, 0, 0)
 
     def rebuild(self, *, progress: Progress | None = None) -> Refreshed:
+        """Do nothing, and count all texts as taken in."""
         return Refreshed(len(self._texts), 0, 0)

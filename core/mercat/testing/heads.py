@@ -27,7 +27,7 @@ class HeadContract(Contract):
         """Return the head saved in `folder`."""
 
     def vectors(self, rows: int = 7) -> Vectors:
-        """Return unit vectors of the head's dimensions."""
+        """Return unit vectors of the head's dimensions. The shape is (rows, dimensions)."""
         found = np.random.default_rng(5).normal(size=(rows, self.dimensions)).astype(np.float32)
         return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), dtype=np.float32)
 

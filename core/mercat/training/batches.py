@@ -29,7 +29,8 @@ class Encoded:
 def epoch_batches(lengths: Sequence[int], batch_size: int, *, seed: int, epoch: int) -> list[NDArray[np.int64]]:
     """Return the row numbers of each batch of an epoch: rows of like length together, batches shuffled.
 
-    The same seed and epoch give the same order on every machine, so a resumed run needs no stored order.
+    The same seed and epoch give the same order on every machine, so a resumed run needs no stored order. Each batch has
+    shape (rows,).
     """
     random = np.random.default_rng([seed, epoch])
     order = random.permutation(len(lengths))
@@ -43,7 +44,7 @@ def epoch_batches(lengths: Sequence[int], batch_size: int, *, seed: int, epoch: 
 
 
 def length_batches(lengths: Sequence[int], batch_size: int) -> list[NDArray[np.int64]]:
-    """Return row numbers in batches of like length, for scoring."""
+    """Return row numbers in batches of like length, for scoring. Each has shape (rows of the batch,)."""
     order = np.argsort(np.asarray(lengths, dtype=np.int64), kind="stable")
     return [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
 

@@ -31,7 +31,8 @@ class ClassifierRecipe:
 
     `validation_share` and `test_share` count where rows do not say their split themselves. The parts do not depend on
     the seed, so runs with several seeds may be compared. `target_error` sets the threshold below which the classifier
-    abstains: the most coverage whose errors on validation rows stay within it; None never abstains.
+    abstains: the most coverage whose errors on validation rows stay within it; None never abstains. Raises ConfigError
+    for shares out of range.
     """
 
     kind = "classifier"
@@ -110,7 +111,10 @@ def labels_of(rows: Sequence[Example]) -> list[str]:
 def encode_kept(
     encoder: Encoder, texts: Sequence[str], *, folder: Path, name: str, progress: Progress
 ) -> NDArray[np.float32]:
-    """Encode in chunks, each kept in `folder`, so that a run that was killed encodes only what is missing."""
+    """Encode in chunks, each kept in `folder`, so that a run that was killed encodes only what is missing.
+
+    The vectors have shape (texts, dimensions).
+    """
     from mercat.artifacts import load_arrays
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -162,7 +166,7 @@ def finish(
 
 
 def class_weights(labels: Sequence[str], names: Sequence[str]) -> NDArray[np.float32]:
-    """Return a weight per label, inverse to its rows, with mean 1 over the rows."""
+    """Return a weight per label, inverse to its rows, with mean 1 over the rows. The shape is (names,)."""
     counts = Counter(labels)
     return np.array([len(labels) / (len(names) * counts[name]) for name in names], dtype=np.float32)
 

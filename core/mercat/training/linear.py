@@ -21,7 +21,8 @@ class Linear(ClassifierRecipe):
 
     The body stays shared with everything else that uses the encoder, so an answer costs one encoding for all heads.
     `strength` is C, the inverse of the L2 penalty; "auto" takes the best of a grid on the validation part.
-    `class_weight = "balanced"` makes rare labels count as much as frequent ones.
+    `class_weight = "balanced"` makes rare labels count as much as frequent ones. Raises ConfigError for a strength that
+    is not above 0.
     """
 
     def __init__(

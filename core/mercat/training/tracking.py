@@ -13,9 +13,13 @@ from mercat.training.base import Progress
 class Tracker(Protocol):
     """Takes figures of a run as they come. `step` counts updates within a stage."""
 
-    def log(self, stage: str, step: int, figures: Mapping[str, float]) -> None: ...
+    def log(self, stage: str, step: int, figures: Mapping[str, float]) -> None:
+        """Take figures of a stage, by name."""
+        ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Write out what is left; no figures come after it."""
+        ...
 
 
 class TensorBoard:
@@ -29,10 +33,12 @@ class TensorBoard:
         self._writer = SummaryWriter(str(folder))
 
     def log(self, stage: str, step: int, figures: Mapping[str, float]) -> None:
+        """Write each figure under `stage/name`."""
         for name, value in figures.items():
             self._writer.add_scalar(f"{stage}/{name}", value, step)
 
     def close(self) -> None:
+        """Write out what is left."""
         self._writer.close()
 
 

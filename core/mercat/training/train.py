@@ -30,7 +30,8 @@ def train(
 ) -> Artifact:
     """Train and publish the next version of the artifact `name`; None as seed means the recipe's own.
 
-    Checkpoints lie in `scratch_root/name`: after a kill the same call goes on from them; a success removes them.
+    Checkpoints lie in `scratch_root/name`: after a kill the same call goes on from them; a success removes them. Raises
+    ArtifactError when nothing was published.
     """
     run = _run(recipe, name, store, scratch_root, seed, progress)
     run.scratch.mkdir(parents=True, exist_ok=True)

@@ -49,7 +49,10 @@ _ALIKE = 0.02  # how far served probabilities may lie from those of training, in
 
 
 class TunedRecipe(ClassifierRecipe):
-    """Fine-tunes the encoder's body together with a linear head; the artifact brings its own encoder."""
+    """Fine-tunes the encoder's body together with a linear head; the artifact brings its own encoder.
+
+    Raises ConfigError for settings below their least.
+    """
 
     def __init__(
         self,

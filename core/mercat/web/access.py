@@ -77,7 +77,9 @@ class Gate(Protocol):
     """Tells who asks; found on `request.app.state.gate`. `serve` brings the one that knows keys and accounts."""
 
     @property
-    def csrf(self) -> CsrfTokens: ...
+    def csrf(self) -> CsrfTokens:
+        """Issues and checks the tokens of forms."""
+        ...
 
     @property
     def visitors(self) -> VisitorTokens:
@@ -94,7 +96,10 @@ class Gate(Protocol):
 
 
 class Requirement:
-    """What a route asks of its caller; `serve` finds it in the route's dependencies."""
+    """What a route asks of its caller; `serve` finds it in the route's dependencies.
+
+    Raises ConfigError for an unknown scope.
+    """
 
     def __init__(self, scope: Scope, *, conversation: str = "", csrf: bool = False) -> None:
         if scope not in SCOPES:

@@ -38,7 +38,9 @@ class Verdict:
 class Detector(Protocol):
     """Judges the counts of one topic at one moment."""
 
-    def judge(self, counts: Counts) -> Verdict: ...
+    def judge(self, counts: Counts) -> Verdict:
+        """Return the verdict on counts of one topic as of their moment. A pure function."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

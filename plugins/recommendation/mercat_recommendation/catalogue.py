@@ -62,12 +62,18 @@ class Catalogue:
         return {item.id: float(at) for item, at in zip(self.items, self.born, strict=True) if not math.isnan(at)}
 
     def passing(self, filters: Mapping[str, Any]) -> NDArray[np.bool_]:
-        """Return which items pass: each key's value (or one of its values) equals the item's; see RankRequest."""
+        """Return which items pass: each key's value (or one of its values) equals the item's; see RankRequest.
+
+        The shape is (items,).
+        """
         checks = [_check(key, wanted) for key, wanted in filters.items()]
         return np.array([all(check(item) for check in checks) for item in self.items], dtype=np.bool_)
 
     def in_stock(self) -> NDArray[np.bool_]:
-        """Return which items can be had: those whose metadata does not say `stock` is 0, false or "no"."""
+        """Return which items can be had: those whose metadata does not say `stock` is 0, false or "no".
+
+        The shape is (items,).
+        """
         return np.array([_in_stock(item.metadata.get("stock")) for item in self.items], dtype=np.bool_)
 
 

@@ -31,13 +31,19 @@ class Neighbours:
 
 
 def recency(length: int, *, half_life: float) -> NDArray[np.float32]:
-    """Return weights for a history of `length` items, oldest first, that sum to 1: halved every `half_life` items."""
+    """Return weights for a history of `length` items, oldest first, that sum to 1: halved every `half_life` items.
+
+    The shape is (length,).
+    """
     weights = 0.5 ** (np.arange(length, dtype=np.float64)[::-1] / half_life)
     return (weights / weights.sum()).astype(np.float32) if length else weights.astype(np.float32)
 
 
 def busiest(log: Log, items: int, *, most: int) -> NDArray[np.int64]:
-    """Return the numbers of the items with the most events, at most `most`, in order of number."""
+    """Return the numbers of the items with the most events, at most `most`, in order of number.
+
+    The shape is (at most `most`,).
+    """
     counts = np.bincount(log.item[log.strength > 0], minlength=items)
     known = np.flatnonzero(counts)
     if len(known) <= most:
@@ -76,7 +82,10 @@ def ease(counts: NDArray[np.float32], *, strength: float) -> NDArray[np.float32]
 
 
 def likeness(counts: NDArray[np.float32], *, lean: float, shrink: float = 10.0) -> NDArray[np.float32]:
-    """Return counts over `count_from ** lean * count_to ** (1 - lean) + shrink`, diagonal 0; 0.5 is the cosine."""
+    """Return counts over `count_from ** lean * count_to ** (1 - lean) + shrink`, diagonal 0; 0.5 is the cosine.
+
+    The shape is that of `counts`.
+    """
     sizes = np.maximum(np.diag(counts), 1e-9)
     found = counts / (sizes[:, None] ** lean * sizes[None, :] ** (1 - lean) + shrink)
     found[np.diag_indices(len(found))] = 0.0

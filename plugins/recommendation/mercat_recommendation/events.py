@@ -64,7 +64,7 @@ class Log:
         )
 
     def by_user(self) -> dict[int, NDArray[np.int64]]:
-        """Return the positions of each user's events, oldest first."""
+        """Return the positions of each user's events, oldest first. Each has shape (events of the user,)."""
         order = np.argsort(self.user, kind="stable")
         numbers, starts = np.unique(self.user[order], return_index=True)
         return dict(zip(numbers.tolist(), np.split(order, starts[1:]), strict=True)) if len(order) else {}

@@ -24,7 +24,10 @@ def encode_items(encoder: Encoder, texts: Sequence[str]) -> NDArray[np.float32]:
 
 
 def encode_kept(encoder: Encoder, texts: Sequence[str], *, folder: Path, progress: Progress) -> NDArray[np.float32]:
-    """Encode in chunks, each kept in `folder`, so that a run that was killed encodes only what is missing."""
+    """Encode in chunks, each kept in `folder`, so that a run that was killed encodes only what is missing.
+
+    The vectors have shape (texts, dimensions).
+    """
     folder.mkdir(parents=True, exist_ok=True)
     found = [np.zeros((0, encoder.dimensions), dtype=np.float32)]
     for start in range(0, len(texts), _CHUNK):

@@ -34,7 +34,8 @@ class Ranker:
     The events are cut in windows of `window_days`: blends are chosen on the middle windows, `evaluate` reads the last
     ones. `coverage` is the share of the catalogue that lists should reach on validation; up to three of ten places
     go to discovery for it. `diversity` in [0, 1] trades score against likeness. `ease_strength` and `most_items`: see
-    TieSettings. The shipped model is fitted once more on all events with the chosen way.
+    TieSettings. The shipped model is fitted once more on all events with the chosen way. Raises ConfigError for a
+    window or a diversity out of range.
     """
 
     kind = "ranker"

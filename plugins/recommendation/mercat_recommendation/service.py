@@ -56,6 +56,7 @@ class Recommender(Service[RankRequest, Ranking]):
 
     With an `index`, which is kept in step with the catalogue, a request with more than `candidates` open items scores
     only so many of them: near by text, popular of late, tied to what was touched. Without one every item is scored.
+    Raises ConfigError for a diversity or a number of candidates out of range.
     """
 
     def __init__(

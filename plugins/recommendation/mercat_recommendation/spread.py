@@ -9,7 +9,10 @@ _POOL = 5  # times k: how far down the list spreading looks
 
 
 def top(scores: NDArray[np.float32], open_: NDArray[np.bool_], k: int) -> NDArray[np.int64]:
-    """Return the numbers of the best `k` open items; equal scores keep the order of the catalogue."""
+    """Return the numbers of the best `k` open items; equal scores keep the order of the catalogue.
+
+    The shape is (at most k,).
+    """
     numbers = np.flatnonzero(open_)
     if len(numbers) > 4 * k > 0:
         bound = np.partition(scores[numbers], len(numbers) - k)[len(numbers) - k]
@@ -23,7 +26,7 @@ def mmr(
     """Pick `k` of `ranked` one by one: (1 - diversity) x score - diversity x likeness to the nearest one picked.
 
     Maximal marginal relevance (Carbonell and Goldstein 1998). Scores are scaled to [0, 1] over `ranked`; `vectors` are
-    unit rows of the catalogue.
+    unit rows of the catalogue. The shape is (at most k,).
     """
     if diversity <= 0 or len(ranked) <= 1:
         return ranked[:k]
@@ -49,7 +52,10 @@ def pool_size(k: int) -> int:
 def with_discovery(
     listed: NDArray[np.int64], finds: NDArray[np.int64], *, k: int, places: int
 ) -> tuple[NDArray[np.int64], frozenset[int]]:
-    """Give the last `places` of each ten to `finds`, as far as there are any; return the list and who came so."""
+    """Give the last `places` of each ten to `finds`, as far as there are any; return the list and who came so.
+
+    The list has shape (at most k,).
+    """
     main, rest = iter(listed.tolist()), iter(finds.tolist())
     found: dict[int, None] = {}
     came: set[int] = set()

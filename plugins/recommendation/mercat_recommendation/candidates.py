@@ -40,7 +40,7 @@ def questions(history: History, vectors: NDArray[np.float32]) -> NDArray[np.floa
     liked = history.liked
     if not len(liked):
         return np.zeros((0, vectors.shape[1]), dtype=np.float32)
-    weights = recency(len(liked), half_life=_HALF_LIFE) * history.strength
+    weights = recency(len(liked), half_life_items=_HALF_LIFE) * history.strength
     profile = (weights[:, None] * vectors[liked]).sum(axis=0)
     asked = np.vstack([profile[None, :], vectors[liked[: -_LATEST - 1 : -1]]])
     return np.asarray(asked[np.linalg.norm(asked, axis=1) > 0], dtype=np.float32)
@@ -48,7 +48,7 @@ def questions(history: History, vectors: NDArray[np.float32]) -> NDArray[np.floa
 
 def tied(history: History, ties: Ties, open_: NDArray[np.bool_], *, size: int) -> Numbers:
     """Return the open items with the strongest ties to a history: those of EASE, and in turn of likeness by users."""
-    weights = recency(len(history.liked), half_life=_HALF_LIFE) * history.strength
+    weights = recency(len(history.liked), half_life_items=_HALF_LIFE) * history.strength
     scores = [kept.scores(history.liked, weights) for kept in (ties.ease, ties.alike)]
     return in_turn([top(row, open_ & (row > 0), size) for row in scores])[:size]
 

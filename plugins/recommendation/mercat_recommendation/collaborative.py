@@ -30,12 +30,12 @@ class Neighbours:
         return np.asarray((self.values[others] * found).sum(axis=1), dtype=np.float32)
 
 
-def recency(length: int, *, half_life: float) -> NDArray[np.float32]:
-    """Return weights for a history of `length` items, oldest first, that sum to 1: halved every `half_life` items.
+def recency(length: int, *, half_life_items: float) -> NDArray[np.float32]:
+    """Return weights for a history of `length` items, oldest first, that sum to 1: halved every `half_life_items`.
 
     The shape is (length,).
     """
-    weights = 0.5 ** (np.arange(length, dtype=np.float64)[::-1] / half_life)
+    weights = 0.5 ** (np.arange(length, dtype=np.float64)[::-1] / half_life_items)
     return (weights / weights.sum()).astype(np.float32) if length else weights.astype(np.float32)
 
 

@@ -172,8 +172,8 @@ def both(shared: Column, own: Column) -> Column:
     return np.concatenate([shared, own]).T
 
 
-def _weights(history: History, half_life: float) -> Column:
-    weights = recency(len(history.liked), half_life=half_life) * history.strength
+def _weights(history: History, half_life_items: float) -> Column:
+    weights = recency(len(history.liked), half_life_items=half_life_items) * history.strength
     return np.asarray(weights / weights.sum(), dtype=np.float32)
 
 

@@ -146,9 +146,9 @@ class TestTies:
         assert found @ found.T == pytest.approx(true @ true.T, abs=1e-2)
 
     def test_recency_halves_and_sums_to_one(self):
-        weights = recency(3, half_life=1.0)
+        weights = recency(3, half_life_items=1.0)
         assert weights == pytest.approx([1 / 7, 2 / 7, 4 / 7])
-        assert len(recency(0, half_life=5.0)) == 0
+        assert len(recency(0, half_life_items=5.0)) == 0
 
     def test_likeness_with_lean_half_is_symmetric(self):
         counts = np.array([[4, 2], [2, 9]], dtype=np.float32)

@@ -1,4 +1,4 @@
-# mercat: `make demo` sets everything up and shows the main job; `make test` runs the whole suite.
+# mercat: `make demo` sets everything up and shows the main job; `make test` runs the tests; it lists those it skips, and why.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   ?= .venv
 BIN     = $(VENV)/bin

@@ -1,4 +1,4 @@
-"""The house stands where the design put its walls."""
+"""The walls between rooms: who may import whom and which library, five equal versions, and no way to run a file."""
 
 from __future__ import annotations
 
@@ -31,6 +31,57 @@ def test_import_contracts_hold() -> None:
     run = subprocess.run([linter, "--no-cache"], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stdout + run.stderr
     assert "0 broken" in run.stdout
+
+
+CONTRACTS = {
+    contract["name"]: contract
+    for contract in tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+}
+PACKAGES = {
+    "mercat",
+    "mercat_connectors",
+    "mercat_customer_service",
+    "mercat_financial_sentiment",
+    "mercat_recommendation",
+}
+CONNECTORS_SEE = {"values", "errors", "hooks", "registry", "text", "connect", "web"}
+ABOVE_TRAINING = ("cli | testing", "serve", "jobs | backups", "workspace", "flow")
+
+
+def rooms() -> set[str]:
+    """Return the rooms of the core as they lie in its folder."""
+    core = ROOT / "core" / "mercat"
+    folders = {path.parent.name for path in core.glob("*/__init__.py")}
+    return folders | {path.stem for path in core.glob("*.py")} - {"__init__"}
+
+
+@pytest.mark.parametrize("name", [name for name in CONTRACTS if "rented" in name])
+def test_a_rented_library_is_closed_to_every_module_but_its_tenants(name: str) -> None:
+    contract = CONTRACTS[name]
+    assert set(contract["source_modules"]) == PACKAGES
+    tenants = {pair.split(" -> ")[0] for pair in contract["ignore_imports"]}
+    assert not tenants & {f"{package}{tail}" for package in PACKAGES for tail in ("", ".*", ".**")}
+
+
+def test_each_of_the_rented_libraries_has_its_contract() -> None:
+    closed = {library for name, each in CONTRACTS.items() if "rented" in name for library in each["forbidden_modules"]}
+    assert closed >= {"httpx", "sqlmodel", "sqlalchemy", "alembic", "fastapi", "starlette", "faiss", "pluggy", "ray"}
+
+
+def test_every_room_is_either_open_or_closed_to_connectors() -> None:
+    contract = CONTRACTS["Connectors see values, errors, hooks, registry, text, connect and web"]
+    closed = {name.removeprefix("mercat.") for name in contract["forbidden_modules"]}
+    assert closed == rooms() - CONNECTORS_SEE
+
+
+def test_every_room_above_training_is_closed_to_plugins() -> None:
+    contract = CONTRACTS["Plugins know neither each other nor the rooms above training"]
+    layers = CONTRACTS["Rooms import downwards only"]["layers"]
+    assert tuple(layers[: layers.index("training")]) == ABOVE_TRAINING
+    above = {f"mercat.{room}" for layer in ABOVE_TRAINING for room in layer.split(" | ")}
+    assert set(contract["forbidden_modules"]) == above | {"mercat_connectors"}
 
 
 def test_five_versions_are_equal_and_plugins_ask_for_this_core() -> None:

@@ -17,14 +17,12 @@ from mercat.hooks import Hooks
 from mercat.parts import register_core
 from mercat.plugins import Plugins, discover
 from mercat.registry import Part, Registry
-from mercat.signatures import hints_of
+from mercat.signatures import configurable, hints_of
 
 FOLDER = Path(__file__).with_name("reference")
 OWN = ("mercat", "mercat-connectors", "mercat-customer-service", "mercat-financial-sentiment", "mercat-recommendation")
 HANDED_IN = {"store", "artifacts", "workspace_folder", "section_name", "config_folder", "clock"}
 """Parameters that the workspace hands in, not the config; see docs/configuration.md."""
-INNER = {"monotonic", "ticks", "sleep", "trackers", "log"}
-"""Parameters for tests and for Python only."""
 NOTE = "<!-- Written by docs/generate.py; change the code, then run it again. -->"
 
 
@@ -119,10 +117,10 @@ def _default(value: Any) -> str:
 def _keys(part: Part, registry: Registry) -> str:
     factory = part.load()
     hints = hints_of(factory)
+    parameters = inspect.signature(factory).parameters
     shown = []
-    for name, parameter in inspect.signature(factory).parameters.items():
-        if name in HANDED_IN | INNER or parameter.kind is inspect.Parameter.VAR_KEYWORD:
-            continue
+    for name in configurable(factory, registry=registry, given=dict.fromkeys(HANDED_IN, ...)):
+        parameter = parameters[name]
         word = f"*`{name}`*" if _is_section(hints.get(name), registry) else f"`{name}`"
         default = "" if parameter.default is inspect.Parameter.empty else f" {_plain(parameter.default)}"
         shown.append(word + default)

@@ -6,20 +6,58 @@ A section is `[kind.name]`; `use = "registry-name"` names the factory and every 
 
 from __future__ import annotations
 
+import difflib
 import json
+import math
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mercat.errors import ConfigError, MissingSecret, unknown_name
+from mercat.errors import ConfigError, MissingSecret, UnknownKey, unknown_name
 
 FLOW_KEYS = {"sources": {"collection", "transforms", "every_s"}, "services": {"review"}}
 """Keys of a section that are for mercat itself, not for the factory."""
 
-TOP = {"mercat", "store"}
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_text, value))
+
+
+def _seconds(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+
+
+def _table(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _url(value: Any) -> bool:
+    return isinstance(value, str) or is_secret(value)
+
+
+_Fits = tuple[str, Callable[[Any], bool], str]
+TOP: dict[str, dict[str, _Fits]] = {
+    "mercat": {
+        "folder": ("the path of a folder", _text, '"workspace"'),
+        "plugins": ("a list of names", _texts, '["customer-service"]'),
+        "serve": ("a table", _table, "{ max_batch = 64 }"),
+    },
+    "store": {"url": ("a text or a secret", _url, '{ env = "DATABASE_URL" }')},
+}
+"""The tables that are no kinds of parts, with what each value must be: in words, as a check, by example."""
+FLOW_VALUES: dict[str, _Fits] = {
+    "collection": ("the name of a collection", _text, '"help"'),
+    "transforms": ("a list of names", _texts, '["redact"]'),
+    "every_s": ("a number of seconds above 0", _seconds, "300"),
+    "review": ("a list of plugins", _texts, '["customer-service"]'),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +193,22 @@ class Config:
         self._origins[key.strip()] = "--set"
 
     def _check(self) -> None:
+        self._check_sections()
+        for table, known in TOP.items():
+            for key, value in self._data.get(table, {}).items():
+                if key not in known:
+                    near = difflib.get_close_matches(key, known, n=1)
+                    found = f"Did you mean '{near[0]}'? " if near else ""
+                    raise UnknownKey(
+                        f"[{table}] has the key '{key}'", f"{found}It takes: {', '.join(known)}", "mercat config"
+                    )
+                _fit(f"[{table}] {key}", value, known[key])
+        for kind, keys in FLOW_KEYS.items():
+            for name, body in self._data.get(kind, {}).items():
+                for key in keys & body.keys():
+                    _fit(f"[{kind}.{name}] {key}", body[key], FLOW_VALUES[key])
+
+    def _check_sections(self) -> None:
         for key, value in self._data.items():
             if not isinstance(value, dict):
                 raise ConfigError(
@@ -184,6 +238,13 @@ def resolve_secret(value: Any, where: str) -> Any:
     if name not in os.environ:
         raise MissingSecret(f"{where} reads the environment variable {name}", "It is not set", f"export {name}=…")
     return os.environ[name]
+
+
+def _fit(where: str, value: Any, wanted: _Fits) -> None:
+    words, fits, example = wanted
+    if not fits(value):
+        said = json.dumps(value, ensure_ascii=False)
+        raise ConfigError(f"{where} = {said}", f"It is {words}", f"{where.rpartition(' ')[2]} = {example}")
 
 
 def _parse(raw: str) -> Any:

@@ -38,7 +38,8 @@ log = logging.getLogger(__name__)
 class PluginRow:
     """One line of `mercat plugins`. `state` is "listed", "on" or "off".
 
-    `cause` says why a plugin is off, `cure` what to type. Where several distributions have a plugin of one name, `distribution` and `version` list them all.
+    `cause` says why a plugin is off, `cure` what to type. Where several distributions have a plugin
+    of one name, `distribution` and `version` list them all.
     """
 
     name: str

@@ -36,7 +36,7 @@ def bind(
     (annotated `Path`) is taken from `folder`, that of the config. Raises UnknownKey and ConfigError with the section's
     path.
     """
-    arguments = dict(check(factory, section, given=given))
+    arguments = dict(check(factory, section, registry=registry, given=given))
     hints = hints_of(factory)
     for name, value in arguments.items():
         converted = _convert(value, hints.get(name, Any), f"{section.path} {name}", registry, build)
@@ -55,14 +55,14 @@ def bind(
     return factory(**arguments)
 
 
-def check(factory: Callable[..., Any], section: Section, *, given: Mapping[Any, Any]) -> Mapping[str, Any]:
+def check(
+    factory: Callable[..., Any], section: Section, *, registry: Registry, given: Mapping[Any, Any]
+) -> Mapping[str, Any]:
     """Return the section's parameters after checking that the factory takes each of them.
 
     Raises UnknownKey for one that it does not.
     """
-    parameters = _parameters(factory)
-    hints = hints_of(factory)
-    taken = {name for name in parameters if _handed_in(name, hints.get(name), given) is None}
+    taken = configurable(factory, registry=registry, given=given)
     open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in inspect.signature(factory).parameters.values())
     for key in section.parameters:
         if key not in taken and not open_ended:
@@ -74,6 +74,16 @@ def check(factory: Callable[..., Any], section: Section, *, given: Mapping[Any, 
                 "mercat config",
             )
     return section.parameters
+
+
+def configurable(factory: Callable[..., Any], *, registry: Registry, given: Mapping[Any, Any]) -> list[str]:
+    """Return the parameters that a section may set.
+
+    Left out are those that the workspace hands in, and those for Python alone: clocks and trackers.
+    """
+    hints = hints_of(factory)
+    names = (name for name in _parameters(factory) if _handed_in(name, hints.get(name), given) is None)
+    return [name for name in names if not _for_python(hints.get(name), registry)]
 
 
 def hints_of(factory: Callable[..., Any]) -> dict[str, Any]:
@@ -159,6 +169,19 @@ def _part_kind(annotation: Any, registry: Registry) -> tuple[str | None, bool]:
                 if kind := registry.kind_of(get_origin(item) or item):
                     return kind, True
     return None, False
+
+
+def _for_python(annotation: Any, registry: Registry) -> bool:
+    """Say whether no value of a configuration can be what is annotated."""
+    if _part_kind(annotation, registry)[0]:
+        return False
+    for candidate in _alternatives(annotation):
+        origin = get_origin(candidate) or candidate
+        if origin is Callable or getattr(origin, "_is_protocol", False):
+            return True
+        if origin in (list, tuple, Sequence) and any(_for_python(item, registry) for item in get_args(candidate)):
+            return True
+    return False
 
 
 def _convert(value: Any, annotation: Any, where: str, registry: Registry, build: Build) -> Any:

@@ -116,7 +116,7 @@ class Workspace:
         """Check a section without building it: its part loads, its keys fit, the sections that it names are there."""
         section = self.config.section(kind, name)
         factory = self.part(section).load()
-        check(factory, section, given=_Given(self, section))
+        check(factory, section, registry=self.registry, given=_Given(self, section))
         for other_kind, other in dependencies(factory, section, self.registry):
             self.config.section(other_kind, other)
 

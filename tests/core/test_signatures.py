@@ -1,7 +1,8 @@
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -18,6 +19,10 @@ from mercat.values import Answer, TextRequest
 class Desk(Service[TextRequest, Answer]):
     def answer_many(self, requests: Sequence[TextRequest]) -> list[Answer]:
         return [Answer(request.text, 1.0) for request in requests]
+
+
+class Watcher(Protocol):
+    def watch(self) -> None: ...
 
 
 @dataclass
@@ -66,6 +71,20 @@ def test_values_are_converted_by_their_annotation() -> None:
 def test_an_unknown_key_gives_the_nearest_and_the_known() -> None:
     with pytest.raises(UnknownKey, match=r"\[things\.one\] has the key 'encodr'.*Did you mean 'encoder'"):
         call(factory, {"encodr": "default"})
+
+
+def timed(
+    *, k: int = 3, monotonic: Callable[[], float] = time.monotonic, watchers: Sequence[Watcher] = (), encoder: Encoder
+) -> Built:
+    return Built({"k": k, "monotonic": monotonic, "watchers": watchers})
+
+
+@pytest.mark.parametrize("key", ["monotonic", "watchers"])
+def test_what_only_python_can_give_is_no_key(key: str) -> None:
+    with pytest.raises(UnknownKey) as caught:
+        call(timed, {"encoder": "default", key: "x"})
+    assert caught.value.found == "It takes: encoder, k"
+    assert call(timed, {"encoder": "default"})["monotonic"] is time.monotonic
 
 
 def test_a_wrong_value_names_its_place() -> None:

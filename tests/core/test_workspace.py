@@ -453,8 +453,7 @@ BREAKS: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("damage", BREAKS)
 def test_a_broken_artifact_is_refused(copy: Path, damage: str) -> None:
     BREAKS[damage](copy.parent / "workspace" / "artifacts" / "intents" / "0001")
-    kind = UnknownName if damage == "no artifact.json" else ArtifactError
-    with mercat.open(copy) as app, three_parts(kind, "intents"):
+    with mercat.open(copy) as app, three_parts(ArtifactError, "intents"):
         app.get("classifiers", "intents").predict_many(["x"])
 
 

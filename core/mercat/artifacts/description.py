@@ -37,7 +37,7 @@ def read(folder: Path, name: str, version: str) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArtifactError(
             f"Artifact '{name}' version {version} cannot be read",
-            f"artifact.json is damaged ({error})",
+            f"{FILE} is missing" if isinstance(error, FileNotFoundError) else f"{FILE} is damaged ({error})",
             _cure(name),
         ) from error
     if schema != SCHEMA:

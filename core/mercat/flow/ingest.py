@@ -69,6 +69,8 @@ class Ingest:
             cursor = batch.cursor
             done += len(batch.rows) + len(batch.rejected)
             progress(f"read {self.name}", done, batch.total or 0)
+        if done:  # what an earlier run has read counts in the source's total and is not read again
+            progress(f"read {self.name}", done, done)
         return self.tally.account(self.name, self.collection, cursor)
 
     def _take(self, batch: Batch, expected: str | None) -> None:

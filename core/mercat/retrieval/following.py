@@ -162,6 +162,8 @@ class Follower(Generic[D]):
             if save_every and since_save >= save_every:
                 into.save()
                 since_save = 0
+        if progress and upserted:
+            progress(upserted, upserted)  # rows without text were counted and are not put in
         if upserted or deleted:
             into.finish()
         if into.saved_sequence() != into.sequence or save_every is None:

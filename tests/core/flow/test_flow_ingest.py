@@ -3,6 +3,7 @@ import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,6 +15,7 @@ from mercat.flow import Language, Redact, ingest
 from mercat.flow.transforms import Transform, language, redact
 from mercat.store import Store
 from mercat.values import Document, Example, Interaction
+from mercat_connectors.files.csv import Csv
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -139,7 +141,26 @@ def test_progress_is_told(store: Store) -> None:
         collection="c",
         progress=lambda stage, done, total, **figures: told.append((stage, done, total)),
     )
-    assert told == [("read s", 2, 2), ("read s", 3, 2)]
+    assert told == [("read s", 2, 2), ("read s", 3, 2), ("read s", 3, 3)]
+
+
+def test_progress_of_a_later_run_ends_full(store: Store, tmp_path: Path) -> None:
+    """The source counts all its rows, a later run reads only those that are new."""
+    file = tmp_path / "rows.csv"
+    file.write_text("text\none\ntwo\n")
+    runs: list[list[tuple[int, int]]] = []
+    for more in ("", "three\n", ""):
+        with file.open("a") as writing:
+            writing.write(more)
+        runs.append([])
+        ingest(
+            Csv(file, to="documents"),
+            store,
+            name="s",
+            collection="c",
+            progress=lambda stage, done, total, **figures: runs[-1].append((done, total)),
+        )
+    assert [told[-1:] for told in runs] == [[(2, 2)], [(1, 1)], []]
 
 
 def test_redaction_reaches_texts_title_and_metadata() -> None:

@@ -190,6 +190,18 @@ def test_the_old_index_answers_during_a_rebuild(made, encoder, store, monkeypatc
     assert seen == [20]
 
 
+def test_progress_ends_full_when_rows_are_left_out(made, store):
+    store.upsert([*notes(3), Document("blank", " ")], collection="help")
+    told = []
+    retriever = made()
+    retriever.refresh(progress=lambda done, total: told.append((done, total)))
+    assert told == [(3, 4), (3, 3)]
+    told.clear()
+    store.upsert(notes(1, words="again"), collection="help")
+    retriever.refresh(progress=lambda done, total: told.append((done, total)))
+    assert told[-1] == (1, 1)
+
+
 def test_blank_rows_are_left_out_and_a_row_that_became_blank_goes(made, store):
     store.upsert([*notes(3), Document("blank", "  \n ")], collection="help")
     retriever = made()

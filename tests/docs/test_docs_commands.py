@@ -17,7 +17,9 @@ from mercat.cli.app import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 CORE = tomllib.loads((ROOT / "core" / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+TARGETS = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
+VENV = re.findall(r"^VENV +\?= (.+)$", MAKEFILE, re.MULTILINE)
 PROGRAMS = {"cd": "files of the reader", "cp": "files of the reader", "curl": "run by the session of the quickstart"}
 """What the sessions of the documentation run, or what only a reader has."""
 
@@ -56,7 +58,7 @@ def complaint_about(line: str, page: Path, *, mention: bool = False) -> str:
     if program == "pip":
         return of_pip(rest, page)
     if program == ".":
-        return "" if rest == [".venv/bin/activate"] else "not what the Makefile makes"
+        return "" if rest == [f"{venv}/bin/activate" for venv in VENV] else "not what the Makefile makes"
     if program == "python" and rest[:1] == ["-m"]:
         return of_module(rest[1:], page)
     if program == "python":
@@ -138,6 +140,7 @@ def of_docker(words: list[str]) -> str:
         ('pip install "mercat[everything]"', "no extra ['everything']"),
         ("pip install mercat-typo", "nothing here is called mercat-typo"),
         ("make coffee", "targets"),
+        (". env/bin/activate", "not what the Makefile makes"),
         ("poetry add mercat", "does not know"),
         ("docker build -f Dockerfile .", "no such Dockerfile"),
     ],

@@ -174,7 +174,7 @@ def test_the_session_of_the_quickstart(
     assert said.startswith("reply ")
     assert approved.search(said)
     with serving(serve.line) as address:
-        asked = fenced(text, "bash")[0].replace("127.0.0.1:8765", address)
+        asked = fenced(text, "bash")[-1].replace("127.0.0.1:8765", address)
         answer = subprocess.run(
             ["bash", "-c", asked], env={**os.environ, "MERCAT_KEY": key}, capture_output=True, text=True, timeout=60
         )

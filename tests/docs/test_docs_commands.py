@@ -149,6 +149,14 @@ def test_a_line_that_cannot_be_typed_is_found(line: str, complaint: str) -> None
     assert complaint in complaint_about(line, ROOT / "README.md")
 
 
+def test_the_readme_lists_every_extra() -> None:
+    table = (ROOT / "README.md").read_text(encoding="utf-8").partition("| extra | brings |")[2].partition("\n\n")[0]
+    named = {
+        name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`([a-z-]+)`", row)
+    }
+    assert named == set(CORE["optional-dependencies"])
+
+
 def test_no_line_is_overlooked() -> None:
     pages = [ROOT / "README.md", ROOT / "docs" / "quickstart.md"]
     found = [line for page in pages for line in [*lines(page), *mentions(page)]]

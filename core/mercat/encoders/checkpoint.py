@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import math
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mercat.encoders.folder import plain_file, read_json, refuse_adapter, refuse_claims, weight_files
+from mercat.encoders.tensors import read_header
 from mercat.errors import ArtifactError
 
 POOLINGS = ("mean", "cls", "last")
-_REFUSED = ("auto_map", "trust_remote_code", "custom_pipelines")  # keys by which a folder asks to run its own code
 _LARGEST = 1_000_000  # tokenizers write 1e30 where they mean "no limit"
 _E5 = re.compile(r"(^|[^a-z0-9])e5([^a-z0-9]|$)")
 
@@ -51,18 +50,21 @@ class Checkpoint:
 def read_checkpoint(folder: Path, *, name: str = "") -> Checkpoint:
     """Read a folder in the layout of the Hugging Face hub (sentence-transformers files are used where present).
 
-    Raises ArtifactError if a file is missing, the weights are not safetensors, or a config asks to run code of its own.
+    Raises ArtifactError if a file is missing, the weights are not safetensors, or for what `folder` refuses.
     """
-    config = _json(folder / "config.json", required=True)
-    refuse_code(config, folder / "config.json")
-    weights = _weight_files(folder)
+    config = read_json(folder / "config.json", required=True)
+    refuse_adapter(folder)
+    weights = weight_files(folder)
+    tensors = {name: tensor for file in weights for name, tensor in read_header(file).items()}
+    refuse_claims(config, tensors, folder)
     if not (folder / "tokenizer.json").is_file():
         raise ArtifactError(f"Model folder '{folder}'", "It has no tokenizer.json", "a model with a fast tokenizer")
+    plain_file(folder / "tokenizer.json")
     dimensions = config.get("hidden_size") or config.get("dim") or config.get("d_model")
     if not isinstance(dimensions, int):
         raise ArtifactError(f"Model folder '{folder}'", "config.json has no hidden_size", "an encoder model")
     pooling = _pooling(folder)
-    sentence = _json(folder / "sentence_bert_config.json")
+    sentence = read_json(folder / "sentence_bert_config.json")
     query_prefix, document_prefix = _prefixes(folder, name)
     return Checkpoint(
         folder=folder,
@@ -71,20 +73,13 @@ def read_checkpoint(folder: Path, *, name: str = "") -> Checkpoint:
         weights_sha256=_joint_sha256(weights),
         tokenizer_sha256=sha256(folder / "tokenizer.json"),
         dimensions=dimensions,
-        parameters=sum(_parameters(file) for file in weights),
+        parameters=sum(tensor.size for tensor in tensors.values() if tensor.is_floating),
         max_tokens=_max_tokens(folder, config, sentence),
         pooling=pooling,
         lower_case=bool(sentence.get("do_lower_case", False)),
         query_prefix=query_prefix,
         document_prefix=document_prefix,
     )
-
-
-def refuse_code(value: Any, path: Path) -> None:
-    """Raise ArtifactError if a config holds, at any depth, a key that asks to run code of the folder's own."""
-    for key in _keys(value):
-        if key in _REFUSED or key.endswith("_internal"):
-            raise ArtifactError(f"Model config '{path}'", f"Its key '{key}' asks to run code", "a model without it")
 
 
 def sha256(path: Path) -> str:
@@ -103,40 +98,14 @@ def _joint_sha256(files: tuple[Path, ...]) -> str:
     return found[0] if len(found) == 1 else hashlib.sha256("".join(found).encode()).hexdigest()
 
 
-def _weight_files(folder: Path) -> tuple[Path, ...]:
-    if (single := folder / "model.safetensors").is_file():
-        return (single,)
-    index = _json(folder / "model.safetensors.index.json")
-    names = sorted(set(index.get("weight_map", {}).values()))
-    files = tuple(folder / name for name in names if Path(name).name == name and name.endswith(".safetensors"))
-    if files and len(files) == len(names) and all(file.is_file() for file in files):
-        return files
-    other = sorted(file.name for file in folder.glob("*") if file.suffix in {".bin", ".pt", ".pth", ".h5", ".msgpack"})
-    found = f"It has {', '.join(other)}, which mercat never loads" if other else "It has no complete model.safetensors"
-    raise ArtifactError(f"Weights in '{folder}'", found, "a model saved with safetensors")
-
-
-def _parameters(file: Path) -> int:
-    """Count the parameters from the header of a safetensors file; integer tensors are buffers, not parameters."""
-    try:
-        with file.open("rb") as stream:
-            header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
-    except (ValueError, MemoryError, OverflowError) as error:
-        raise ArtifactError(
-            f"Weights '{file}'", f"The header cannot be read: {error}", "fetch the model again"
-        ) from error
-    tensors = (entry for key, entry in header.items() if key != "__metadata__")
-    return sum(math.prod(tensor["shape"]) for tensor in tensors if not tensor["dtype"].startswith(("I", "U", "BOOL")))
-
-
 def _pooling(folder: Path) -> str:
     """Return how tokens become one vector, as the folder's `modules.json` and `1_Pooling` say; mean without them."""
-    modules = json.loads((folder / "modules.json").read_text()) if (folder / "modules.json").is_file() else []
-    kinds = [str(module.get("type", "")).rpartition(".")[2] for module in modules]
+    modules = read_json(folder / "modules.json", kind=list)
+    kinds = [str(module.get("type", "")).rpartition(".")[2] for module in modules if isinstance(module, Mapping)]
     if strange := [kind for kind in kinds if kind not in ("Transformer", "Pooling", "Normalize")]:
         found = f"modules.json has the layer '{strange[0]}', which mercat does not run"
         raise ArtifactError(f"Model folder '{folder}'", found, "a model of Transformer, Pooling and Normalize")
-    config = _json(folder / "1_Pooling" / "config.json")
+    config = read_json(folder / "1_Pooling" / "config.json")
     if isinstance(mode := config.get("pooling_mode"), str):
         chosen = {"lasttoken": "last"}.get(mode, mode)
     else:
@@ -152,7 +121,7 @@ def _max_tokens(folder: Path, config: Mapping[str, Any], sentence: Mapping[str, 
     positions = int(config.get("max_position_embeddings") or 0)
     if config.get("model_type") in ("roberta", "xlm-roberta", "camembert", "mpnet"):
         positions -= 2  # these count positions from the pad id on
-    tokenizer = _json(folder / "tokenizer_config.json").get("model_max_length")
+    tokenizer = read_json(folder / "tokenizer_config.json").get("model_max_length")
     found = [sentence.get("max_seq_length"), tokenizer, positions]
     limits = [int(limit) for limit in found if isinstance(limit, int | float) and 0 < limit < _LARGEST]
     return min(limits, default=512)
@@ -160,33 +129,10 @@ def _max_tokens(folder: Path, config: Mapping[str, Any], sentence: Mapping[str, 
 
 def _prefixes(folder: Path, name: str) -> tuple[str, str]:
     """Return the words that the model wants before queries and documents."""
-    prompts = _json(folder / "config_sentence_transformers.json").get("prompts") or {}
+    prompts = read_json(folder / "config_sentence_transformers.json").get("prompts")
+    prompts = prompts if isinstance(prompts, Mapping) else {}
     query = prompts.get("query", "")
     document = prompts.get("document") or prompts.get("passage") or ""
     if not (query or document) and any(_E5.search(text.lower()) for text in (Path(name).name, folder.name)):
         return "query: ", "passage: "
     return str(query), str(document)
-
-
-def _keys(value: Any) -> Iterator[str]:
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield str(key)
-            yield from _keys(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _keys(inner)
-
-
-def _json(path: Path, *, required: bool = False) -> dict[str, Any]:
-    if not path.is_file():
-        if required:
-            raise ArtifactError(
-                f"Model folder '{path.parent}'", f"It has no {path.name}", "the folder of a saved model"
-            )
-        return {}
-    try:
-        read = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ArtifactError(f"Model config '{path}'", f"It is not JSON: {error}", "fetch the model again") from error
-    return read if isinstance(read, dict) else {}

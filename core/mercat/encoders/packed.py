@@ -15,6 +15,7 @@ import numpy as np
 
 from mercat.encoders.base import Vectors
 from mercat.encoders.batching import Ids, runs
+from mercat.errors import ArtifactError
 
 if TYPE_CHECKING:
     import torch
@@ -44,11 +45,24 @@ class PackedBert:
         self.heads = int(checkpoint.config["num_attention_heads"])
         self.eps = float(checkpoint.config.get("layer_norm_eps", 1e-12))
         state = _read(checkpoint, self.dtype)
-        self.words = state["embeddings.word_embeddings.weight"]
-        types = state["embeddings.token_type_embeddings.weight"]
-        self.positions = state["embeddings.position_embeddings.weight"] + types[0]  # texts are never pairs here
-        self.embedding_norm = _norm(state, "embeddings.LayerNorm")
-        self.layers = [_layer(state, number) for number in range(int(checkpoint.config["num_hidden_layers"]))]
+        try:
+            self.words = state["embeddings.word_embeddings.weight"]
+            types = state["embeddings.token_type_embeddings.weight"]
+            self.positions = state["embeddings.position_embeddings.weight"] + types[0]  # texts are never pairs here
+            self.embedding_norm = _norm(state, "embeddings.LayerNorm")
+            self.layers = [_layer(state, number) for number in range(int(checkpoint.config["num_hidden_layers"]))]
+            self._try(checkpoint)
+        except (KeyError, RuntimeError, IndexError) as error:
+            found = f"Its weights are not those of the BERT in config.json: {error}"
+            raise ArtifactError(f"Model folder '{checkpoint.folder}'", found, "the folder of a saved model") from error
+
+    def _try(self, checkpoint: Checkpoint) -> None:
+        """Look at the sizes by which a text could reach beyond the weights, and compute one token."""
+        words, positions = int(checkpoint.config["vocab_size"]), checkpoint.max_tokens
+        if len(self.words) < words or len(self.positions) < positions:
+            raise IndexError(f"{len(self.words)} words, {len(self.positions)} positions")
+        if self.vectors([[0]]).shape != (1, checkpoint.dimensions):
+            raise IndexError(f"{self.words.shape[1]} dimensions")
 
     def vectors(self, rows: Sequence[Ids]) -> Vectors:
         """Return one unit vector per row of token ids. Rows of equal length should be neighbours.

@@ -58,7 +58,7 @@ def load_module(checkpoint: Checkpoint, *, dtype: torch.dtype | None = None) -> 
             use_safetensors=True,
             trust_remote_code=False,
         )
-    except (ValueError, OSError, KeyError) as error:
+    except (ValueError, OSError, KeyError, RuntimeError, TypeError, AttributeError) as error:
         raise ArtifactError(
             f"Model folder '{checkpoint.folder}'", f"transformers cannot load it: {error}", "another model"
         ) from error

@@ -20,7 +20,7 @@ from mercat.encoders.batching import Ids, plan
 from mercat.encoders.checkpoint import POOLINGS, Checkpoint, read_checkpoint
 from mercat.encoders.resolve import resolve
 from mercat.encoders.texts import readable
-from mercat.errors import ConfigError, missing_extra
+from mercat.errors import ArtifactError, ConfigError, missing_extra
 
 Backend = Literal["auto", "packed", "torch"]
 _CHARACTERS_PER_TOKEN = 64  # no text has longer tokens on average: what lies behind could not be seen anyway
@@ -191,7 +191,15 @@ class Transformer:
             from tokenizers import Tokenizer
         except ImportError as error:
             raise missing_extra("A transformer encoder", "tokenizers", "train") from error
-        tokenizer = Tokenizer.from_file(str(self.checkpoint.folder / "tokenizer.json"))
+        folder, words = self.checkpoint.folder, self.checkpoint.config.get("vocab_size")
+        try:
+            tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        except Exception as error:  # the library raises no type of its own
+            found = f"tokenizer.json cannot be read: {error}"
+            raise ArtifactError(f"Model folder '{folder}'", found, "fetch the model again") from error
+        if words and (most := max(tokenizer.get_vocab().values(), default=0)) >= words:
+            found = f"tokenizer.json has the token {most}, config.json {words} tokens"
+            raise ArtifactError(f"Model folder '{folder}'", found, "the tokenizer that belongs to the model")
         tokenizer.no_padding()
         tokenizer.enable_truncation(self.max_tokens)
         return tokenizer

@@ -99,8 +99,11 @@ class Config:
 
     @classmethod
     def read(cls, path: str | Path, *, overrides: Iterable[str] = ()) -> Config:
-        """Read a file. Raises ConfigError when it is missing or not TOML."""
+        """Read a file. Raises ConfigError when it is missing, a folder or not TOML."""
         path = Path(path)
+        if path.is_dir():
+            cure = f"--config {path / 'mercat.toml'}"
+            raise ConfigError(f"No configuration at {path}", "It is a folder", cure)
         if not path.is_file():
             raise ConfigError(f"No configuration at {path}", "The file is not there", "mercat init")
         try:

@@ -27,15 +27,27 @@ def promote(
     name: Annotated[str, typer.Argument(help="The artifact.")],
     version: Annotated[str, typer.Argument(help="The version, such as 0002.")],
     config: ConfigOption = DEFAULT_CONFIG,
+    json: JsonOption = False,
 ) -> None:
     """Make a version the one that services use."""
     with opened(config) as workspace:
         workspace.artifacts.promote(name, version)
+    if json:
+        emit({"name": name, "version": version}, as_json=True)
+    else:
         say(f"{name} is now at version {version}. A running server takes it up within seconds.")
 
 
 @app.command()
-def rollback(name: Annotated[str, typer.Argument(help="The artifact.")], config: ConfigOption = DEFAULT_CONFIG) -> None:
+def rollback(
+    name: Annotated[str, typer.Argument(help="The artifact.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    json: JsonOption = False,
+) -> None:
     """Go back to the version that was current before."""
     with opened(config) as workspace:
-        say(f"{name} is back at version {workspace.artifacts.rollback(name)}.")
+        version = workspace.artifacts.rollback(name)
+    if json:
+        emit({"name": name, "version": version}, as_json=True)
+    else:
+        say(f"{name} is back at version {version}.")

@@ -12,13 +12,16 @@ app = command_app(help="Upgrade the store, look at it, or drop a plugin's tables
 
 
 @app.command()
-def upgrade(config: ConfigOption = DEFAULT_CONFIG) -> None:
+def upgrade(config: ConfigOption = DEFAULT_CONFIG, json: JsonOption = False) -> None:
     """Bring all tables to what the code needs."""
     with opened(config) as workspace:
         store = workspace.store
         done = "Made the store with the tables of" if store.is_new() else "Upgraded"
         behind = store.behind()
         store.upgrade()
+        if json:
+            emit({"store": store.url, "upgraded": behind}, as_json=True)
+            return
         say(f"{done}: {', '.join(behind)}." if behind else "Nothing to do: the store is up to date.")
 
 
@@ -58,10 +61,14 @@ def drop(
     plugin: Annotated[str, typer.Argument(help="The plugin whose tables go, installed or not.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     config: ConfigOption = DEFAULT_CONFIG,
+    json: JsonOption = False,
 ) -> None:
     """Drop the tables of a plugin. Their rows are lost."""
     with opened(config) as workspace:
         if not yes:
             typer.confirm(f"Drop all tables of '{plugin}' in {workspace.store.url}?", abort=True)
         tables = workspace.store.drop(plugin.replace("-", "_"))
+        if json:
+            emit({"plugin": plugin, "dropped": tables}, as_json=True)
+            return
         say(f"Dropped: {', '.join(tables) or 'nothing'}.")

@@ -49,13 +49,20 @@ def move(
     to: Annotated[str, typer.Argument(help="The section of [indexes] that receives the vectors.")],
     config: ConfigOption = DEFAULT_CONFIG,
     set_: SetOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Copy the vectors of one index into another without encoding again. Running it twice changes nothing."""
     from mercat.cli.reports import bars
     from mercat.jobs import move_index
 
-    with opened(config, set_) as workspace, bars() as progress:
+    with opened(config, set_) as workspace, bars(quiet=json) as progress:
         moved = move_index(workspace, retriever, to, progress=progress)
+    if json:
+        emit(
+            {"retriever": retriever, "index": to, "upserted": moved.upserted, "unchanged": moved.unchanged},
+            as_json=True,
+        )
+        return
     named = shown(f'[retrievers.{retriever}] index = "{to}"')
     say(f"Moved {moved.upserted} rows, {moved.unchanged} were there. Now name it: {named}")
 

@@ -45,10 +45,14 @@ def list_(config: ConfigOption = DEFAULT_CONFIG, json: JsonOption = False) -> No
 def revoke(
     prefix: Annotated[str, typer.Argument(help="The prefix of the key, as `keys list` shows it.")],
     config: ConfigOption = DEFAULT_CONFIG,
+    json: JsonOption = False,
 ) -> None:
     """Revoke an API key at once."""
     with opened(config) as workspace:
         workspace.store.accounts.revoke_key(prefix)
+    if json:
+        emit({"prefix": prefix, "revoked": True}, as_json=True)
+    else:
         say(f"Revoked {prefix}.")
 
 
@@ -60,6 +64,7 @@ def person(
         str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True, envvar="MERCAT_PASSWORD")
     ] = "",
     config: ConfigOption = DEFAULT_CONFIG,
+    json: JsonOption = False,
 ) -> None:
     """Let a person sign in to the pages, or change the password."""
     from mercat.errors import AccessError
@@ -69,6 +74,9 @@ def person(
         raise AccessError("A password has at least 12 characters", f"This one has {len(password)}", "a longer one")
     with opened(config) as workspace:
         user = workspace.store.accounts.set_user(name, hash_password(password), _scopes(scope))
+    if json:
+        emit(_person(user), as_json=True)
+    else:
         say(f"{user.name} may sign in with the scopes {', '.join(user.scopes)}.")
 
 

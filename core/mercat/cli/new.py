@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from mercat.cli.common import command_app, say, shown
+from mercat.cli.common import JsonOption, command_app, emit, say, shown
 
 app = command_app()
 
@@ -19,9 +19,13 @@ app = command_app()
 def new(
     name: Annotated[str, typer.Argument(help="The name of the plugin, such as legal-intake.")],
     folder: Annotated[Path, typer.Option(help="Where its folder is written.")] = Path(),
+    json: JsonOption = False,
 ) -> None:
     """Write a plugin: a service, its registration and two contract tests. It installs and answers as it is."""
     written = write_plugin(name, folder)
+    if json:
+        emit({"plugin": written}, as_json=True)
+        return
     say(f"Wrote [bold]{shown(written)}[/bold]. Next:")
     say(f"  pip install -e {shown(written)} && python -m pytest {shown(written)}")
 

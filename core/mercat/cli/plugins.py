@@ -18,7 +18,7 @@ def plugins(config: ConfigOption = DEFAULT_CONFIG, set_: SetOption = None, json:
     registry = Registry()
     register_core(registry)
     found = Plugins(registry)
-    if config.is_file():
+    if config != DEFAULT_CONFIG or config.exists():  # a file that was named must be there
         core = {part.name for kind in registry.kinds() for part in registry.kind(kind).parts()}
         found.enable(name for name in Config.read(config, overrides=set_ or ()).plugins if name not in core)
     said = ("cause", "cure") if any(row.cause for row in found.rows()) else ("summary",)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from mercat.cli.app import COMMANDS, GROUPS
 
@@ -64,6 +67,9 @@ def test_the_version_is_that_of_the_package(run: Any) -> None:
 
 ERRORS = {
     "no configuration": (["config", "--config", "absent.toml"], "mercat init"),
+    "a configuration that is not there, for plugins": (["plugins", "--config", "absent.toml"], "mercat init"),
+    "a configuration that is a folder": (["ingest", "--config", "workspace"], "It is a folder"),
+    "a folder of the wrong type": (["config", "--set", "mercat.folder=5"], "[mercat] folder = 5"),
     "a source that is not there": (["ingest", "qestions"], "Did you mean 'questions'?"),
     "a recipe that is not there": (["train", "intent"], "Did you mean 'intents'?"),
     "a routine that is not there": (["train", "--recipe", "liner"], "Did you mean 'linear'?"),
@@ -134,14 +140,68 @@ JSON = {
     "db status": ["db", "status"],
     "erase": ["erase", "nobody", "--yes"],
     "expire": ["expire", "help", "--days", "1", "--yes"],
+    "demo": ["demo", "--only", "recommendation", "--folder", "shown"],
+    "new": ["new", "parcel-desk"],
+    "doctor": ["doctor"],
+    "index move": ["index", "move", "help", "other"],
+    "artifacts promote": ["artifacts", "promote", "intents", "0001"],
+    "artifacts rollback": ["artifacts", "rollback", "intents"],
+    "keys revoke": ["keys", "revoke", "PREFIX"],
+    "keys person": ["keys", "person", "ana", "--password", "correct horse battery"],
+    "db upgrade": ["db", "upgrade"],
+    "db drop": ["db", "drop", "customer-service", "--yes"],
+    "backup": ["backup", "kept"],
+    "restore": ["restore", "kept", "back"],
 }
+FIRST = {
+    "index move": ["index", "build"],
+    "artifacts rollback": ["train"],
+    "keys revoke": ["keys", "create", "old", "--json"],
+    "restore": ["backup", "kept"],
+}
+"""What must have been done before."""
+NO_JSON = {"serve"}
+"""Commands that do not end by themselves."""
 
 
 @pytest.mark.parametrize("name", JSON)
 def test_json_is_json_and_nothing_else(run: Any, place: Path, name: str) -> None:
-    ran = run(*JSON[name], "--json")
+    arguments = JSON[name]
+    if name in FIRST:
+        before = run(*FIRST[name])
+        assert before.code == 0, before
+        arguments = [before.json["key"].split("_")[1] if each == "PREFIX" else each for each in arguments]
+    ran = run(*arguments, "--json")
     assert ran.code == 0, ran
     assert isinstance(ran.json, (dict, list))
+
+
+def test_every_command_that_ends_has_a_row_in_the_table_of_json() -> None:
+    assert set(paths_of_commands()) - NO_JSON == set(JSON)
+
+
+def paths_of_commands() -> Iterator[str]:
+    for name in COMMANDS:
+        command: Any = typer.main.get_command(import_module(f"mercat.cli.{name}").app)
+        inner = getattr(command, "commands", {})
+        yield from (f"{name} {each}" for each in inner) if inner else (name,)
+
+
+def test_what_json_says_is_what_was_done(run: Any, place: Path) -> None:
+    assert run("train").code == 0
+    assert run("artifacts", "rollback", "intents", "--json").json == {"name": "intents", "version": "0001"}
+    assert run("artifacts", "promote", "intents", "0002", "--json").json == {"name": "intents", "version": "0002"}
+    assert run("index", "build").code == 0
+    moved = run("index", "move", "help", "other", "--json").json
+    assert (moved["retriever"], moved["index"], moved["upserted"] > 0) == ("help", "other", True)
+    assert run("ask", "desk", "hello").code == 0
+    assert run("db", "upgrade", "--json").json["upgraded"] == []
+    dropped = run("db", "drop", "customer-service", "--yes", "--json").json["dropped"]
+    assert dropped
+    assert all(table.startswith("customer_service_") for table in dropped)
+    assert run("db", "upgrade", "--json").json["upgraded"] == ["customer_service"]
+    assert run("backup", "kept", "--json").json == {"backup": "kept"}
+    assert run("restore", "kept", "back", "--json").json == {"config": str(place / "back" / "mercat.toml")}
 
 
 def test_the_console_script_and_the_module_are_the_same(place: Path) -> None:

@@ -19,9 +19,9 @@ class Full(TunedRecipe):
 
     `max_tokens` cuts texts in training and in serving alike. `freeze_layers` keeps the embeddings and that many of the
     lowest layers as they are, which saves time. `init_head_from_linear` starts from logistic regression on the frozen
-    vectors. `adversarial` above 0 trains against embeddings moved by that share of their length (FGM; 0.1 is usual, and
-    doubles the time). `average_epochs` takes the mean of the weights after the last epochs, where validation agrees.
-    `patience` counts epochs without a better `choose_by` on validation before the run stops; 0 never stops.
+    vectors. `adversarial` above 0 trains against embeddings moved by that share of their length (FGM), which doubles
+    the time; start small, 0.02. `average_epochs` takes the mean of the weights after the last epochs, where validation
+    agrees. `patience` counts epochs without a better `choose_by` on validation before the run stops; 0 never stops.
     `tensorboard` writes event files beside the scratch folder. A checkpoint is written every `checkpoint_every_s`.
     """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mercat.errors import ConfigError
 from mercat_customer_service.values import Action
 
 
@@ -28,12 +29,21 @@ class Situation:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the owner sets. Probabilities in [0, 1]; `article` is a similarity of the help encoder."""
+    """What the owner sets. Probabilities in [0, 1]; `article` is a similarity of the help encoder, in [-1, 1].
+
+    Raises ConfigError for a value outside.
+    """
 
     answer: float = 0.7
     choice: float = 0.35
     article: float = 0.45
     questions: int = 1
+
+    def __post_init__(self) -> None:
+        for name, least, most in (("answer", 0, 1), ("choice", 0, 1), ("article", -1, 1), ("questions", 0, 100)):
+            if not least <= (value := getattr(self, name)) <= most:
+                default = type(self).__dataclass_fields__[name].default
+                raise ConfigError(f"{name} = {value}", f"It is from {least} to {most}", f"{name} = {default}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,8 @@ class CustomerService(Service[Turn, Reply]):
     `intents` scores what a message wants, for the languages of `intent_locales`; `help` (a dense retriever) finds
     articles in any language of its encoder. `sink` names the section of [sinks] that receives hand-off tickets; they
     are written to the outbox in the transaction of the turn. `answer` is the calibrated confidence from which a reply
-    is given (the classifier's own threshold by default), `article` the cosine from which an article is quoted.
+    is given (the classifier's own threshold by default), `article` the cosine from which an article is quoted,
+    `questions` how often in a row the desk asks back (up to 100). Raises ConfigError for values outside their range.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class CustomerService(Service[Turn, Reply]):
     ) -> None:
         self.store, self.intents, self.help, self.sink = store, intents, help, sink
         self.replies = Replies.read(replies)
+        Limits(DEFAULT_ANSWER if answer is None else answer, choice, article, questions)  # refused now, not when asked
         self._answer, self._choice, self._article, self._questions = answer, choice, article, questions
         self._locales, self.name, self._clock = tuple(intent_locales) or ("en",), section_name, clock
         self._redactor = Redactor()

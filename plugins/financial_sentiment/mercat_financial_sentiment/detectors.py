@@ -11,7 +11,19 @@ import math
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from mercat.errors import ConfigError
+
 State = Literal["surge", "calm", "thin"]
+_LONGEST_HOURS = 3660 * 24
+
+
+def check_length(name: str, value: float) -> None:
+    """Raise ConfigError for a stretch of time of the config that is not above 0 or longer than ten years."""
+    unit_hours = 24 if name.endswith("_days") else 1
+    if not 0 < value * unit_hours <= _LONGEST_HOURS:
+        raise ConfigError(
+            f"{name} = {value}", "It is above 0 and at most ten years", f"{name} = {28 if unit_hours > 1 else 24}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +61,8 @@ class BinomialSurge:
 
     `alpha` is the p-value below which it alerts; `min_negative` the negative stories without which it never does;
     `min_baseline` the stories of history without which it says "thin"; `prior_share` and `prior_weight` (in stories)
-    what is believed before there is history.
+    what is believed before there is history. Raises ConfigError for an `alpha` that is no probability and for a
+    `min_negative` below 1.
     """
 
     alpha: float = 1e-4
@@ -57,6 +70,12 @@ class BinomialSurge:
     min_baseline: int = 20
     prior_share: float = 0.2
     prior_weight: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.alpha < 1:
+            raise ConfigError(f"alpha = {self.alpha}", "It is a probability between 0 and 1", "alpha = 1e-4")
+        if self.min_negative < 1:
+            raise ConfigError(f"min_negative = {self.min_negative}", "It is at least 1", "min_negative = 5")
 
     def judge(self, counts: Counts) -> Verdict:
         """Return the verdict."""

@@ -18,7 +18,7 @@ from mercat.store import Change, Transaction
 from mercat.text.duplicates import jaccard, shingles
 from mercat.values import Document
 from mercat_financial_sentiment import tables
-from mercat_financial_sentiment.detectors import BinomialSurge, Detector, Verdict
+from mercat_financial_sentiment.detectors import BinomialSurge, Detector, Verdict, check_length
 from mercat_financial_sentiment.tables import AlertRow, MentionRow
 from mercat_financial_sentiment.topics import Topics
 from mercat_financial_sentiment.trends import counts_at, drivers
@@ -60,6 +60,10 @@ class Monitor:
         section_name: str = "news",
         clock: Callable[[], datetime],
     ) -> None:
+        check_length("window_hours", window_hours)
+        check_length("history_days", history_days)
+        if quiet_hours:  # 0 tells every time
+            check_length("quiet_hours", quiet_hours)
         self.name, self.collection = f"financial-sentiment/monitor/{section_name}", collection
         self._monitor, self._polarity, self._topics, self._sink = section_name, polarity, Topics.read(topics), sink
         self._window, self._history = timedelta(hours=window_hours), timedelta(days=history_days)

@@ -12,7 +12,7 @@ from mercat.services import Service
 from mercat.store import Store
 from mercat.values import Hit
 from mercat_financial_sentiment import tables
-from mercat_financial_sentiment.detectors import BinomialSurge, Detector, Verdict
+from mercat_financial_sentiment.detectors import BinomialSurge, Detector, Verdict, check_length
 from mercat_financial_sentiment.tables import AlertRow, MentionRow
 from mercat_financial_sentiment.topics import Topics
 from mercat_financial_sentiment.trends import counts_at, drivers
@@ -42,6 +42,7 @@ class FinancialSentiment(Service[SignalQuery, Signal]):
         section_name: str = "signals",
         clock: Callable[[], datetime],
     ) -> None:
+        check_length("history_days", history_days)
         self.store, self.polarity, self.topics, self.monitor = store, polarity, Topics.read(topics), monitor
         self._history, self._clock, self.name = timedelta(days=history_days), clock, section_name
         self._detector: Detector = BinomialSurge(alpha=alpha, min_negative=min_negative)

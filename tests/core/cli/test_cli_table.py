@@ -70,6 +70,8 @@ ERRORS = {
     "a configuration that is not there, for plugins": (["plugins", "--config", "absent.toml"], "mercat init"),
     "a configuration that is a folder": (["ingest", "--config", "workspace"], "It is a folder"),
     "a folder of the wrong type": (["config", "--set", "mercat.folder=5"], "[mercat] folder = 5"),
+    "a confidence above one": (["ask", "desk", "x", "--set", "services.desk.answer=5"], "answer = 5"),
+    "a number of questions below none": (["ask", "desk", "x", "--set", "services.desk.questions=-3"], "questions = -3"),
     "a source that is not there": (["ingest", "qestions"], "Did you mean 'questions'?"),
     "a recipe that is not there": (["train", "intent"], "Did you mean 'intents'?"),
     "a routine that is not there": (["train", "--recipe", "liner"], "Did you mean 'linear'?"),

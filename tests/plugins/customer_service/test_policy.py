@@ -6,6 +6,7 @@ from itertools import product
 
 import pytest
 
+from mercat.errors import ConfigError
 from mercat_customer_service.policy import TABLE, Limits, Situation, decide
 
 LIMITS = Limits(answer=0.7, choice=0.35, article=0.45, questions=1)
@@ -84,3 +85,12 @@ def test_an_article_answers_where_nobody_approved_a_reply() -> None:
 def test_without_a_classifier_the_desk_lives_on_articles() -> None:
     assert decide(situation(labels=(), scores=(), article_score=0.8), LIMITS).action == "article"
     assert decide(situation(labels=(), scores=()), LIMITS).action == "ask"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("answer", 5), ("answer", -0.1), ("choice", 1.1), ("article", 2), ("questions", -3), ("answer", float("nan"))],
+)
+def test_limits_that_cannot_be_are_refused(key: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=f"{key} = {value}.*It is from"):
+        Limits(**{key: value})  # type: ignore[arg-type]

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from mercat_financial_sentiment.detectors import BinomialSurge, Counts, binomial_tail
+from mercat.errors import ConfigError
+from mercat_financial_sentiment.detectors import BinomialSurge, Counts, binomial_tail, check_length
 
 CALM = {"baseline_stories": 100, "baseline_negative": 15}
 
@@ -62,3 +63,18 @@ def test_false_alarms_in_calm_times_are_rare() -> None:
         alarms = [k for k in range(n + 1) if judge.judge(Counts(n, k, **CALM)).state == "surge"]
         if alarms:
             assert binomial_tail(min(alarms), n, p) < 1.1e-4
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("alpha", 0.0), ("alpha", 1.0), ("alpha", float("nan")), ("min_negative", 0)]
+)
+def test_a_detector_that_cannot_be_is_refused(key: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=f"{key} = {value}"):
+        BinomialSurge(**{key: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [0.0, -3.0, float("inf"), float("nan"), 1e9])
+def test_a_time_that_cannot_be_is_refused(value: float) -> None:
+    with pytest.raises(ConfigError, match="history_days = "):
+        check_length("history_days", value)
+    check_length("history_days", 28.0)

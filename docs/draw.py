@@ -31,6 +31,7 @@ ROOMS: tuple[tuple[tuple[str, str], ...], ...] = (
     (("jobs", "what one does with a workspace"), ("backups", "copy and bring back")),
     (("workspace", "builds parts once, wires by name"),),
     (("flow", "ingest, tasks, delivery"),),
+    (("audit", "calibration, fairness, robustness, explanations"),),
     (("training", "recipes, reports"),),
     (("retrieval", "encoder + index"), ("classifiers", "encoder + head"), ("evaluation", "splits, metrics")),
     (("encoders", "texts to vectors"), ("heads", "vectors to scores"), ("indexes", "nearest vectors")),
@@ -101,9 +102,9 @@ def rooms() -> str:
             label = f'<tspan class="name">{name}</tspan><tspan class="gloss" dx="8">{escape(gloss)}</tspan>'
             body.append(f'<text x="{x + each / 2:.0f}" y="{y + 26}" text-anchor="middle">{label}</text>')
     bottom = TOP + len(ROOMS) * STEP - 8
-    body += seen(740, TOP + 5 * STEP, bottom, "plugins", ("from training down;", "what lies above", "is handed in"))
+    body += seen(740, TOP + 5 * STEP, bottom, "plugins", ("from audit down;", "what lies above", "is handed in"))
     body += seen(
-        862, TOP + 8 * STEP, bottom, "connectors", ("connect, web, text,", "registry, hooks,", "values, errors")
+        862, TOP + 9 * STEP, bottom, "connectors", ("connect, web, text,", "registry, hooks,", "values, errors")
     )
     return picture(1008, bottom + 24, "The rooms of mercat as layers", body)
 

@@ -47,7 +47,7 @@ PACKAGES = {
     "mercat_recommendation",
 }
 CONNECTORS_SEE = {"values", "errors", "hooks", "registry", "text", "connect", "web"}
-ABOVE_TRAINING = ("cli | testing", "serve", "jobs | backups", "workspace", "flow")
+ABOVE_AUDIT = ("cli | testing", "serve", "jobs | backups", "workspace", "flow")
 
 
 def rooms() -> set[str]:
@@ -76,11 +76,11 @@ def test_every_room_is_either_open_or_closed_to_connectors() -> None:
     assert closed == rooms() - CONNECTORS_SEE
 
 
-def test_every_room_above_training_is_closed_to_plugins() -> None:
-    contract = CONTRACTS["Plugins know neither each other nor the rooms above training"]
+def test_every_room_above_audit_is_closed_to_plugins() -> None:
+    contract = CONTRACTS["Plugins know neither each other nor the rooms above audit"]
     layers = CONTRACTS["Rooms import downwards only"]["layers"]
-    assert tuple(layers[: layers.index("training")]) == ABOVE_TRAINING
-    above = {f"mercat.{room}" for layer in ABOVE_TRAINING for room in layer.split(" | ")}
+    assert tuple(layers[: layers.index("audit")]) == ABOVE_AUDIT
+    above = {f"mercat.{room}" for layer in ABOVE_AUDIT for room in layer.split(" | ")}
     assert set(contract["forbidden_modules"]) == above | {"mercat_connectors"}
 
 

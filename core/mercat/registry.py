@@ -20,11 +20,9 @@ KINDS: dict[str, str] = {
     "transforms": "mercat.flow.transforms:Transform",
     "tasks": "mercat.flow.tasks:Task",
     "encoders": "mercat.encoders.base:Encoder",
-    "heads": "mercat.heads.base:Head",
     "classifiers": "mercat.classifiers.base:Classifier",
     "indexes": "mercat.indexes.base:IndexFactory",
     "retrievers": "mercat.retrieval.base:Retriever",
-    "rerankers": "mercat.retrieval.base:Reranker",
     "recipes": "mercat.training.base:Recipe",
     "services": "mercat.services:Service",
     "routers": "",
@@ -218,11 +216,9 @@ class Registry:
     transforms: Shelf
     tasks: Shelf
     encoders: Shelf
-    heads: Shelf
     classifiers: Shelf
     indexes: Shelf
     retrievers: Shelf
-    rerankers: Shelf
     recipes: Shelf
     services: Shelf
     routers: Shelf

@@ -1,3 +1,4 @@
+from importlib import import_module
 from typing import Protocol
 
 import pytest
@@ -5,6 +6,7 @@ import pytest
 from mercat.encoders.base import Encoder
 from mercat.errors import MissingExtra, PluginError, UnknownName
 from mercat.parts import CORE, register_core
+from mercat.plugins import EXTRAS, Plugins
 from mercat.registry import Provider, Registry, singular
 
 ACME = Provider("acme", "mercat-acme", "1.2")
@@ -52,6 +54,22 @@ def test_a_name_of_a_plugin_that_is_off_has_one_cure_that_of_the_plugin(registry
         "No index named 'acme/thing'. Known: none. Its plugin 'acme' is off: ValueError: broken on purpose. "
         "Try: pip install --upgrade mercat-acme"
     )
+
+
+def test_every_kind_has_a_protocol_that_is_there(registry: Registry) -> None:
+    for kind, path in registry.kinds().items():
+        if path:  # a router is a function's result; whose, is said by what it returns
+            module, _, name = path.partition(":")
+            protocol = getattr(import_module(module), name)
+            assert registry.kind_of(protocol) == kind
+    assert [kind for kind, path in registry.kinds().items() if not path] == ["routers"]
+
+
+def test_every_kind_has_a_part_in_the_core_or_in_an_own_distribution(registry: Registry) -> None:
+    register_core(registry)
+    plugins = Plugins(registry)
+    plugins.enable(EXTRAS)
+    assert [kind for kind in registry.kinds() if not registry.kind(kind).names()] == []
 
 
 @pytest.mark.parametrize("kind", Registry().kinds())

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from mercat.testing.connect import SourceContract as SourceContract
     from mercat.testing.doubles import FakeRetriever as FakeRetriever
     from mercat.testing.encoders import EncoderContract as EncoderContract
+    from mercat.testing.flow import TaskContract as TaskContract
+    from mercat.testing.flow import TransformContract as TransformContract
     from mercat.testing.heads import HeadContract as HeadContract
     from mercat.testing.indexes import IndexContract as IndexContract
     from mercat.testing.plugins import PluginContract as PluginContract
@@ -32,6 +34,8 @@ _WHERE = {
     "SinkContract": "connect",
     "SourceContract": "connect",
     "TableSetContract": "store",
+    "TaskContract": "flow",
+    "TransformContract": "flow",
 }
 __all__ = sorted(_WHERE)
 

@@ -99,7 +99,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def configured(folder: Path, *, visitors: bool) -> Config:
-    data: dict[str, Any] = {"mercat": {"serve": {"public_per_minute": 5000, "asks_per_minute": 5000}}}
+    data: dict[str, Any] = {
+        "mercat": {"serve": {"public_per_minute": 5000, "asks_per_minute": 5000, "address_per_minute": 5000}}
+    }
     desk = small_desk.config(folder, routers={"visitors": visitors})
     with small_shop.open_shop(folder) as shop:
         configs = (desk, small_news.config(folder), shop.config)

@@ -24,16 +24,22 @@ class Rates:
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
         self._asks = RateLimitItemPerMinute(settings.asks_per_minute, namespace="asks")
         self._public = RateLimitItemPerMinute(settings.public_per_minute, namespace="public")
+        self._from_address = RateLimitItemPerMinute(settings.address_per_minute, namespace="from address")
         self._account = RateLimitItemPerMinute(settings.sign_ins_per_account, namespace="account")
         self._address = RateLimitItemPerMinute(settings.sign_ins_per_address, namespace="address")
 
     def admit(self, request: Request, caller: Caller) -> None:
-        """Count a request by its key, account or conversation; without any of them by its address."""
+        """Count a request by its key, account or conversation, and by its address; without any by its address alone.
+
+        Raises TooMany. The address counts first, so that one address cannot use up what many keys may ask.
+        """
         if request.url.path in FREE:
             return
         if caller == ANONYMOUS:
             self._hit(self._public, address_of(request))
-        elif caller.kind == "visitor":
+            return
+        self._hit(self._from_address, address_of(request))
+        if caller.kind == "visitor":
             self._hit(self._public, f"{caller.kind} {caller.conversation}")
         else:
             self._hit(self._asks, f"{caller.kind} {caller.name}")

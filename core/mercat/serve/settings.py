@@ -19,6 +19,7 @@ class Settings:
     max_text: int = 8000
     asks_per_minute: int = 600
     public_per_minute: int = 300
+    address_per_minute: int = 3000
     sign_ins_per_account: int = 10
     sign_ins_per_address: int = 30
     max_batch: int = 64

@@ -95,4 +95,4 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
 
 @pytest.fixture
 def demo(serve: Callable[..., Served]) -> Served:
-    return serve(public_per_minute=5000, asks_per_minute=5000)
+    return serve(public_per_minute=5000, asks_per_minute=5000, address_per_minute=5000)

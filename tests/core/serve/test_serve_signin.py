@@ -167,6 +167,45 @@ def test_too_many_requests_of_one_key(serve: Any) -> None:
     assert demo.client.get("/v1/services", headers=demo.bearer("operate")).status_code == 200
 
 
+def test_too_many_requests_of_nobody(serve: Any) -> None:
+    demo = serve(public_per_minute=5)
+    stranger = demo.browser("10.0.0.7")
+    answers = [stranger.get(path) for path in ["/sign-in", "/v1/services"] * 4]
+    assert [answer.status_code for answer in answers] == [200, 401, 200, 401, 200, 429, 429, 429]
+    assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
+    assert demo.browser("10.0.0.8").get("/sign-in").status_code == 200, "another address is another one"
+    assert stranger.get("/healthz").status_code == stranger.get("/readyz").status_code == 200
+    assert demo.client.get("/v1/services", headers=demo.bearer("ask")).status_code == 200
+
+
+def test_too_many_bad_keys_from_one_address(serve: Any) -> None:
+    demo = serve(public_per_minute=5)
+    guesser = demo.browser("2001:db8::1")
+    headers = [{"Authorization": f"Bearer mercat_{number:08}_{'x' * 32}"} for number in range(8)]
+    assert [guesser.get("/v1/services", headers=each).status_code for each in headers] == [401] * 5 + [429] * 3
+    neighbour = demo.browser("2001:db8::2")
+    assert neighbour.get("/v1/services", headers=headers[0]).status_code == 429, "the same /64"
+    assert demo.browser("2001:db9::1").get("/v1/services", headers=headers[0]).status_code == 401
+    assert guesser.get("/v1/services", headers=demo.bearer("ask")).status_code == 200, "a good key is no guess"
+
+
+def test_too_many_requests_of_good_keys_from_one_address(serve: Any) -> None:
+    demo = serve(address_per_minute=4)
+    near = demo.browser("10.0.0.7")
+    scopes = ["ask", "operate", "admin", "ask", "operate", "admin"]
+    statuses = [near.get("/v1/services", headers=demo.bearer(scope)).status_code for scope in scopes]
+    assert statuses == [200] * 4 + [429] * 2
+    assert demo.browser("10.0.0.8").get("/v1/services", headers=demo.bearer("admin")).status_code == 200
+
+
+def test_what_an_address_may_not_ask_is_not_taken_from_its_key(serve: Any) -> None:
+    demo = serve(asks_per_minute=6, address_per_minute=4)
+    near, far = demo.browser("10.0.0.7"), demo.browser("10.0.0.8")
+    asked = [near.get("/v1/services", headers=demo.bearer("ask")).status_code for _ in range(9)]
+    assert asked == [200] * 4 + [429] * 5
+    assert [far.get("/v1/services", headers=demo.bearer("ask")).status_code for _ in range(3)] == [200, 200, 429]
+
+
 @pytest.mark.parametrize(
     ("target", "kept"),
     [

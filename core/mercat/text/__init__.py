@@ -7,6 +7,7 @@ from mercat.text.normalise import narrow, normalise
 from mercat.text.redact import KINDS, Redactor, Span
 from mercat.text.sentences import Piece, sentences
 from mercat.text.tokens import keywords, segmenter
+from mercat.text.words import word_spans
 
 __all__ = [
     "KINDS",
@@ -24,4 +25,5 @@ __all__ = [
     "sentences",
     "shingles",
     "signatures",
+    "word_spans",
 ]

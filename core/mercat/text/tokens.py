@@ -13,9 +13,10 @@ from mercat.text.normalise import normalise
 
 Segmenter = Literal["auto", "jieba", "bigrams"]
 
-_HAN = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
-_TOKEN = re.compile(rf"[{_HAN}]+|[^\W_{_HAN}]+(?:['’.\-][^\W_{_HAN}]+)*")
-_IS_HAN = re.compile(rf"[{_HAN}]")
+HAN = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+"""Kana and Han characters, as a range of a regular expression."""
+_TOKEN = re.compile(rf"[{HAN}]+|[^\W_{HAN}]+(?:['’.\-][^\W_{HAN}]+)*")
+_IS_HAN = re.compile(rf"[{HAN}]")
 _PARTS = re.compile(r"['’.\-]")
 
 
@@ -71,11 +72,11 @@ def _bigrams(run: str) -> list[str]:
 
 
 def _jieba(run: str) -> list[str]:
-    return [token for token in _cutter().cut_for_search(run) if token.strip()]
+    return [token for token in cutter().cut_for_search(run) if token.strip()]
 
 
 @cache
-def _cutter() -> Any:
+def cutter() -> Any:
     """Load jieba once, from its dictionary: by itself it reads a marshalled cache from the shared temporary folder."""
     import jieba
 

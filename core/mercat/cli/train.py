@@ -15,7 +15,7 @@ app = command_app()
 def train(
     name: Annotated[list[str] | None, typer.Argument(help="Sections of [recipes]; all of them by default.")] = None,
     recipe: Annotated[
-        str | None, typer.Option("--recipe", "-r", help="Use another routine: linear, full, lora.")
+        str | None, typer.Option("--recipe", "-r", help="Use another routine, such as full or lora.")
     ] = None,
     seed: Annotated[int, typer.Option(help="The seed of everything random.")] = 0,
     promote: Annotated[bool, typer.Option(help="Let services use the new version at once.")] = True,

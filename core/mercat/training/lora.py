@@ -11,12 +11,12 @@ from mercat.encoders.base import Encoder
 from mercat.errors import missing_extra
 from mercat.training.classifier import ADAPTER, Calibration
 from mercat.training.data import Split
-from mercat.training.loop import Choice, LoopSettings
+from mercat.training.loop import Choice
+from mercat.training.partial import PartialRecipe
 from mercat.training.tracking import Tracker
-from mercat.training.tuned import TunedRecipe
 
 
-class Lora(TunedRecipe):
+class Lora(PartialRecipe):
     """Fine-tunes adapters of rank `rank` in `targets` ("all-linear", or names such as query and value), with PEFT.
 
     Serving costs what `full` costs, because the adapters are merged; alone, in `adapter/`, they are small enough to
@@ -61,36 +61,33 @@ class Lora(TunedRecipe):
     ) -> None:
         super().__init__(
             encoder,
-            settings=LoopSettings(
-                epochs=epochs,
-                batch_size=batch_size,
-                learning_rate=learning_rate,
-                head_learning_rate=head_learning_rate,
-                warmup=warmup,
-                weight_decay=weight_decay,
-                label_smoothing=label_smoothing,
-                gradient_clip=gradient_clip,
-                adversarial=adversarial,
-                average_epochs=average_epochs,
-                patience=patience,
-                choose_by=choose_by,
-                checkpoint_every_s=checkpoint_every_s,
-            ),
-            max_tokens=max_tokens,
-            class_weight=class_weight,
-            init_head_from_linear=init_head_from_linear,
-            freeze_layers=0,
-            device=device,
-            tensorboard=tensorboard,
-            trackers=trackers,
-            monotonic=monotonic,
             collection=collection,
             validation_share=validation_share,
             test_share=test_share,
             split=split,
             calibration=calibration,
             target_error=target_error,
+            max_tokens=max_tokens,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            head_learning_rate=head_learning_rate,
+            warmup=warmup,
+            weight_decay=weight_decay,
+            label_smoothing=label_smoothing,
+            gradient_clip=gradient_clip,
+            adversarial=adversarial,
+            average_epochs=average_epochs,
+            class_weight=class_weight,
+            init_head_from_linear=init_head_from_linear,
+            patience=patience,
+            choose_by=choose_by,
+            checkpoint_every_s=checkpoint_every_s,
+            device=device,
+            tensorboard=tensorboard,
+            trackers=trackers,
             seed=seed,
+            monotonic=monotonic,
         )
         self.adapter: dict[str, Any] = {
             "r": rank,

@@ -1,4 +1,4 @@
-"""What `full` and `lora` share: from parts to a fine-tuned body with a calibrated head, resumable after a kill."""
+"""What `full`, `lora` and their kin share: from parts to a fine-tuned body with a calibrated head, resumable."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from mercat.encoders.checkpoint import sha256
 from mercat.errors import ArtifactError, ConnectError, missing_extra, unknown_name
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
-_HUB_FILES = ("*.json", "*.safetensors", "1_Pooling/*.json")  # never a pickle, never code
+_HUB_FILES = ("*.json", "*.safetensors", "vocab.txt", "merges.txt", "*.model")  # never a pickle, never code
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +107,6 @@ def _from_hub_cache(model: str, cure: str) -> Path:
     try:
         from huggingface_hub import snapshot_download
 
-        return Path(snapshot_download(model, local_files_only=True))
+        return Path(snapshot_download(model, allow_patterns=list(_HUB_FILES), local_files_only=True))
     except Exception as error:
         raise unknown_name("model", model, PACKAGED, cause=cause, next=cure) from error

@@ -1,4 +1,12 @@
 import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from hashlib import sha256 as digest
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +29,15 @@ def package(tmp_path, monkeypatch):
 
 def test_a_folder_comes_first(tmp_path):
     assert resolve(str(tmp_path)) == tmp_path.resolve()
+
+
+def test_a_folder_comes_before_a_package_of_the_same_name(package, tmp_path, monkeypatch):
+    monkeypatch.setitem(places.PACKAGED, "some-model", (package,))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "some-model").mkdir()
+    assert resolve("some-model") == (tmp_path / "some-model").resolve()
+    (tmp_path / "some-model").rmdir()
+    assert resolve("some-model") == packaged_folder(package)
 
 
 def test_a_package_is_found_without_importing_it(package, monkeypatch):
@@ -127,3 +144,107 @@ def test_weights_in_parts_count_all_parts(tiny, copy_of):
     (folder / "model-2.safetensors").unlink()
     with pytest.raises(ArtifactError, match=r"no complete model\.safetensors"):
         read_checkpoint(folder)
+
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+KEPT = {
+    "config.json": b"{}",
+    "tokenizer.json": b"{}",
+    "1_Pooling/config.json": b"{}",
+    "model.safetensors": b"weights",
+    "vocab.txt": b"a\nb\n",
+    "merges.txt": b"a b\n",
+    "sentencepiece.bpe.model": b"pieces",
+}
+LEFT = {
+    "pytorch_model.bin": b"a pickle",
+    "modeling_own.py": b"raise SystemExit",
+    "README.md": b"# Read",
+    "onnx/model.onnx": b"x",
+}
+
+
+class HubHandler(BaseHTTPRequestHandler):
+    """Answers what the hub's client asks: which files there are, and each of them."""
+
+    asked: list[str]
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        self.asked.append(f"{self.command} {self.path}")
+        files, head = {**KEPT, **LEFT}, {}
+        if self.path.startswith("/api/models/shop/small/tree/"):
+            rows = [{"type": "file", "path": name, "size": len(data), "oid": "0" * 40} for name, data in files.items()]
+            body = json.dumps(rows).encode()
+        elif self.path.startswith("/api/models/shop/small/"):
+            body = json.dumps(
+                {"id": "shop/small", "sha": COMMIT, "siblings": [{"rfilename": name} for name in files]}
+            ).encode()
+            head["Content-Type"] = "application/json"
+        elif self.path.startswith("/shop/small/resolve/"):
+            body = files[self.path.split("/", 5)[5]]
+            head = {"ETag": f'"{digest(body).hexdigest()}"', "X-Repo-Commit": COMMIT}
+        else:
+            body, head = b"{}", {"X-Error-Code": "RepoNotFound"}
+        self.send_response(404 if "X-Error-Code" in head else 200)
+        for key, value in {**head, "Content-Length": str(len(body))}.items():
+            self.send_header(key, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def hub() -> Iterator[tuple[str, list[str]]]:
+    """A hub on loopback: its address, and what it was asked."""
+    asked: list[str] = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (HubHandler,), {"asked": asked}))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", asked
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def resolved(model: str, hub: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Resolve in a process of its own: the hub's client reads its environment when it is imported."""
+    code = "import sys; from mercat.encoders.resolve import resolve; print(resolve(sys.argv[1]))"
+    given = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    given |= {"HF_ENDPOINT": hub, "HF_HOME": str(home), "HF_HUB_DISABLE_TELEMETRY": "1", **environment}
+    command = [sys.executable, "-c", code, model]
+    return subprocess.run(command, env=given, cwd=home, capture_output=True, text=True, timeout=60)
+
+
+def test_the_hub_comes_last_and_its_cache_serves_without_it(hub, tmp_path):
+    pytest.importorskip("huggingface_hub")
+    address, asked = hub
+    fetched = resolved("shop/small", address, tmp_path)
+    assert fetched.returncode == 0, fetched.stderr
+    folder = Path(fetched.stdout.strip())
+    assert {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()} == KEPT
+    assert not [each for each in asked for name in LEFT if each.endswith(name)], "never a pickle, never code"
+    asked.clear()
+    offline = resolved("shop/small", address, tmp_path, HF_HUB_OFFLINE="1")
+    assert (offline.stdout, asked) == (fetched.stdout, []), offline.stderr
+
+
+def test_a_local_folder_is_not_asked_of_the_hub(hub, tmp_path):
+    address, asked = hub
+    (tmp_path / "shop" / "small").mkdir(parents=True)
+    found = resolved("shop/small", address, tmp_path)
+    assert (found.stdout.strip(), asked) == (str(tmp_path / "shop" / "small"), [])
+
+
+def test_a_name_that_the_hub_does_not_have_and_a_hub_that_is_not_there(hub, tmp_path):
+    pytest.importorskip("huggingface_hub")
+    lost = resolved("shop/none", hub[0], tmp_path)
+    assert "UnknownName" in lost.stderr
+    assert "No model named 'shop/none'" in lost.stderr
+    unreachable = resolved("shop/small", "http://127.0.0.1:9", tmp_path)
+    assert "ConnectError" in unreachable.stderr
+    assert "Model 'shop/small' from the hub" in unreachable.stderr

@@ -22,7 +22,8 @@ class Full(TunedRecipe):
     vectors. `adversarial` above 0 trains against embeddings moved by that share of their length (FGM), which doubles
     the time; start small, 0.02. `average_epochs` takes the mean of the weights after the last epochs, where validation
     agrees. `patience` counts epochs without a better `choose_by` on validation before the run stops; 0 never stops.
-    `tensorboard` writes event files beside the scratch folder. A checkpoint is written every `checkpoint_every_s`.
+    `tensorboard` writes event files into `tensorboard/NAME` of the workspace. A checkpoint is written every
+    `checkpoint_every_s`.
     """
 
     def __init__(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
@@ -40,6 +41,20 @@ class TensorBoard:
     def close(self) -> None:
         """Write out what is left."""
         self._writer.close()
+
+
+def require_tensorboard() -> None:
+    """Raise MissingExtra where TensorBoard is not installed: before anything is read, not after an hour."""
+    if find_spec("tensorboard") is None:
+        raise missing_extra("tensorboard = true", "tensorboard", "tensorboard")
+
+
+def board_of(scratch: Path) -> Path:
+    """Return the folder of a run's event files: `tensorboard/NAME` beside the folder of all scratch folders.
+
+    In a workspace that is WORKSPACE/tensorboard/NAME. Unlike the scratch folder it stays after a success.
+    """
+    return scratch.parent.parent / "tensorboard" / scratch.name
 
 
 def tracked(progress: Progress, trackers: list[Tracker]) -> Progress:

@@ -32,7 +32,7 @@ from mercat.training.classifier import (
     texts_of,
 )
 from mercat.training.data import Parts
-from mercat.training.tracking import TensorBoard, Tracker, tracked
+from mercat.training.tracking import TensorBoard, Tracker, board_of, require_tensorboard, tracked
 
 try:
     import torch
@@ -73,6 +73,8 @@ class TunedRecipe(ClassifierRecipe):
         for name, found, least in (("max_tokens", max_tokens, 1), ("freeze_layers", freeze_layers, 0)):
             if found < least:
                 raise ConfigError(f"{name} = {found}", f"It is at least {least}", f"{name} = {least}")
+        if tensorboard:
+            require_tensorboard()
         self.settings, self.max_tokens, self.class_weight = settings, max_tokens, class_weight
         self.init_head_from_linear, self.freeze_layers, self.device = init_head_from_linear, freeze_layers, device
         self.tensorboard, self.trackers, self._monotonic = tensorboard, trackers, monotonic
@@ -118,9 +120,12 @@ class TunedRecipe(ClassifierRecipe):
             validation_vectors=vectors,
             seconds=self._monotonic() - started,
             counts={"updates": outcome.updates, **sizes},
-            notes=_notes(outcome, self.settings.epochs),
+            notes=[*_notes(outcome, self.settings.epochs), *self._boards(run)],
             details={**_details(outcome, head), "serving_difference": _difference(head, vectors, logits, parts)},
         )
+
+    def _boards(self, run: Run) -> list[str]:
+        return [f"Curves: tensorboard --logdir {board_of(run.scratch).parent}"] if self.tensorboard else []
 
     def _model(self, run: Run, base: Transformer, body: Any, parts: Parts, *, resumed: bool) -> PooledClassifier:
         """Return body and head on their device, as they are before the first update."""
@@ -161,7 +166,7 @@ class TunedRecipe(ClassifierRecipe):
     ) -> Outcome:
         trackers = [*self.trackers]
         if self.tensorboard:
-            trackers.append(TensorBoard(run.scratch.parent / ".tensorboard" / run.name))
+            trackers.append(TensorBoard(board_of(run.scratch)))
         try:
             return Loop(
                 model,

@@ -18,7 +18,7 @@ from mercat.classifiers.trained import TrainedClassifier
 from mercat.encoders.cache import Cached
 from mercat.encoders.hashing import Hashing
 from mercat.encoders.transformer import Transformer
-from mercat.errors import ConfigError, DataError
+from mercat.errors import ConfigError, DataError, MissingExtra
 from mercat.heads import load_head
 from mercat.testing.training import RecipeContract, topic_examples, train_in
 from mercat.training.full import Full
@@ -158,6 +158,31 @@ def test_an_encoder_without_weights_is_refused(store, tmp_path):
 def test_settings_that_cannot_be_are_refused_before_weights_load(key, value):
     with pytest.raises(ConfigError, match=f"{key} = {value}"):
         Full(Transformer("no-such-model"), collection="intents", **{key: value})
+
+
+def test_tensorboard_gets_the_curves_of_a_run_where_the_report_says(store, tmp_path, tiny_bert):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    recipe = Full(Transformer(str(tiny_bert)), collection="intents", **{**QUICK, "epochs": 1}, tensorboard=True)
+    artifact = train_in(tmp_path, recipe, store=store)
+    (note,) = [each for each in load_report(artifact.folder).notes if "tensorboard --logdir" in each]
+    board = Path(note.partition("--logdir ")[2])
+    assert board == tmp_path / "tensorboard"
+    (events,) = (board / artifact.name).iterdir()
+    assert events.name.startswith("events.")
+    read = EventAccumulator(str(events))
+    read.Reload()
+    losses = [each.value for each in read.Scalars("train/loss")]
+    assert losses
+    assert np.isfinite(losses).all()
+    assert not [path for path in tmp_path.rglob(".*") if path.is_dir()], "nothing is hidden"
+
+
+def test_tensorboard_that_is_not_installed_is_told_before_weights_load(monkeypatch):
+    monkeypatch.setattr("mercat.training.tracking.find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match=r"mercat\[tensorboard\]"):
+        Full(Transformer("no-such-model"), collection="intents", tensorboard=True)
 
 
 def test_a_checkpoint_of_other_settings_is_not_used(store, tmp_path, tiny_bert):

@@ -12,18 +12,20 @@ from mercat.training.data import Split
 from mercat.training.loop import Choice, LoopSettings
 from mercat.training.tracking import Tracker
 from mercat.training.tuned import TunedRecipe
+from mercat.training.unfreezing import Unfreeze
 
 
 class Full(TunedRecipe):
     """Fine-tunes the whole body. The artifact brings its own encoder, so an answer costs an encoding of its own.
 
     `max_tokens` cuts texts in training and in serving alike. `freeze_layers` keeps the embeddings and that many of the
-    lowest layers as they are, which saves time. `init_head_from_linear` starts from logistic regression on the frozen
-    vectors. `adversarial` above 0 trains against embeddings moved by that share of their length (FGM), which doubles
-    the time; start small, 0.02. `average_epochs` takes the mean of the weights after the last epochs, where validation
-    agrees. `patience` counts epochs without a better `choose_by` on validation before the run stops; 0 never stops.
-    `tensorboard` writes event files into `tensorboard/NAME` of the workspace. A checkpoint is written every
-    `checkpoint_every_s`.
+    lowest layers as they are, which saves time. `unfreeze = "gradual"` lets the top layer learn in the first epoch and
+    one more in each, so it wants more epochs than the body has layers. `init_head_from_linear` starts from logistic
+    regression on the frozen vectors. `adversarial` above 0 trains against embeddings moved by that share of their
+    length (FGM), which doubles the time; start small, 0.02. `average_epochs` takes the mean of the weights after the
+    last epochs, where validation agrees. `patience` counts epochs without a better `choose_by` on validation before the
+    run stops; 0 never stops. `tensorboard` writes event files into `tensorboard/NAME` of the workspace. A checkpoint is
+    written every `checkpoint_every_s`.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Full(TunedRecipe):
         warmup: float = 0.1,
         weight_decay: float = 0.01,
         layer_decay: float = 1.0,
+        unfreeze: Unfreeze = "at-once",
         label_smoothing: float = 0.0,
         gradient_clip: float = 1.0,
         adversarial: float = 0.0,
@@ -70,6 +73,7 @@ class Full(TunedRecipe):
                 warmup=warmup,
                 weight_decay=weight_decay,
                 layer_decay=layer_decay,
+                unfreeze=unfreeze,
                 label_smoothing=label_smoothing,
                 gradient_clip=gradient_clip,
                 adversarial=adversarial,

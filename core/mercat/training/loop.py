@@ -21,7 +21,8 @@ from mercat.training.base import Progress
 from mercat.training.batches import Encoded, epoch_batches, length_batches, pad
 from mercat.training.checkpoint import Checkpoints, EpochFigures, Place
 from mercat.training.compare import mean_f1
-from mercat.training.model import layer_of
+from mercat.training.model import in_head, layer_of
+from mercat.training.unfreezing import Unfreeze, Unfreezing
 
 Choice = Literal["accuracy", "macro_f1", "loss"]
 OnEpoch = Callable[[EpochFigures], None]
@@ -35,7 +36,7 @@ class LoopSettings:
     `choose_by` on the validation part before the run stops; 0 never stops early. `adversarial` above 0 trains against
     embeddings moved by that share of their length. `average_epochs` above 1 takes the mean of the weights after the
     last epochs, unless validation says that the best single epoch does better (Izmailov et al. 2018,
-    https://arxiv.org/abs/1803.05407).
+    https://arxiv.org/abs/1803.05407). `unfreeze` "gradual" lets the top layer learn first, one more in each epoch.
     """
 
     epochs: int = 3
@@ -45,6 +46,7 @@ class LoopSettings:
     warmup: float = 0.1
     weight_decay: float = 0.01
     layer_decay: float = 1.0
+    unfreeze: Unfreeze = "at-once"
     label_smoothing: float = 0.0
     gradient_clip: float = 1.0
     adversarial: float = 0.0
@@ -66,6 +68,8 @@ class LoopSettings:
         for name in ("warmup", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name} = {getattr(self, name)}", "It is a share", f"{name} = 0.1")
+        if self.unfreeze not in ("at-once", "gradual"):
+            raise ConfigError(f"unfreeze = '{self.unfreeze}'", "Known: at-once, gradual", "unfreeze = 'gradual'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,7 @@ class Outcome:
     foreign_checkpoint: bool
     seconds: float
     averaged: int = 0
+    notes: Sequence[str] = ()
 
 
 class Loop:
@@ -113,6 +118,7 @@ class Loop:
         self._device = next(model.parameters()).device
         weights = None if class_weights is None else torch.from_numpy(class_weights).to(self._device)
         self._loss = torch.nn.CrossEntropyLoss(weight=weights, label_smoothing=settings.label_smoothing)
+        self._unfreezing = Unfreezing(model, plan=settings.unfreeze)
         self._groups = parameter_groups(model, settings)
         self._optimiser = torch.optim.AdamW(self._groups, fused=True)  # a fifth less time per step on a CPU
         self._rates = [float(group["lr"]) for group in self._groups]
@@ -143,6 +149,7 @@ class Loop:
             self._checkpoints.foreign,
             place.seconds,
             averaged,
+            [*filter(None, [self._unfreezing.note(len(place.history))])],
         )
 
     def _end(self, place: Place) -> int:
@@ -166,6 +173,22 @@ class Loop:
 
     def _update(self, rows: NDArray[np.int64], place: Place) -> None:
         targets = torch.from_numpy(self.train.labels[rows]).to(self._device)
+        with self._unfreezing.at(place.epoch):
+            logits, loss = self._gradients(rows, targets, place)
+        torch.nn.utils.clip_grad_norm_(self._weights(), self.settings.gradient_clip)
+        self._set_rates(place.updates)
+        self._optimiser.step()
+        self._optimiser.zero_grad()
+        place.step += 1
+        place.updates += 1
+        place.loss_sum += loss.item() * len(rows)
+        place.right += int((logits.argmax(dim=1) == targets).sum())
+        place.seen += len(rows)
+
+    def _gradients(
+        self, rows: NDArray[np.int64], targets: torch.Tensor, place: Place
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Leave the gradients of a batch with the weights; return its logits and its loss."""
         with self._adversary.watching() if self._adversary else nullcontext():
             logits = self._logits(self.train, rows)
         loss = self._loss(logits, targets)
@@ -179,15 +202,7 @@ class Loop:
         if self._adversary:
             with self._adversary.attacking():
                 self._loss(self._logits(self.train, rows), targets).backward()
-        torch.nn.utils.clip_grad_norm_(self._weights(), self.settings.gradient_clip)
-        self._set_rates(place.updates)
-        self._optimiser.step()
-        self._optimiser.zero_grad()
-        place.step += 1
-        place.updates += 1
-        place.loss_sum += loss.item() * len(rows)
-        place.right += int((logits.argmax(dim=1) == targets).sum())
-        place.seen += len(rows)
+        return logits, loss
 
     def _set_rates(self, updates: int) -> None:
         total = self.settings.epochs * self._per_epoch
@@ -282,9 +297,9 @@ def parameter_groups(model: torch.nn.Module, settings: LoopSettings) -> list[dic
     layers = 1 + max((layer_of(name) for name, _ in learning), default=-1)
     groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
     for name, weight in learning:
-        in_head = name.startswith("head.")
+        new = in_head(name)
         depth = layers - 1 - layer_of(name)  # 0: the top layer; embeddings are below layer 0
-        rate = settings.head_learning_rate if in_head else settings.learning_rate * settings.layer_decay**depth
-        decay = 0.0 if in_head or weight.ndim < 2 else settings.weight_decay
+        rate = settings.head_learning_rate if new else settings.learning_rate * settings.layer_decay**depth
+        decay = 0.0 if new or weight.ndim < 2 else settings.weight_decay
         groups.setdefault((rate, decay), []).append(weight)
     return [{"params": weights, "lr": rate, "weight_decay": decay} for (rate, decay), weights in groups.items()]

@@ -95,3 +95,8 @@ def layer_of(name: str) -> int:
     """Return the number of the layer that a weight belongs to; -1 for embeddings and the like."""
     found = _LAYER.search(name)
     return int(found.group(1)) if found else -1
+
+
+def in_head(name: str) -> bool:
+    """Return whether a weight is one of the head's, which is new and learns at a rate of its own."""
+    return name.startswith("head.")

@@ -274,4 +274,4 @@ def _notes(outcome: Outcome, epochs: int) -> list[str]:
         notes.append(f"Went on after an interruption at update {outcome.resumed_at}")
     if outcome.foreign_checkpoint:
         notes.append("A checkpoint of other settings or rows was found and not used")
-    return notes
+    return [*notes, *outcome.notes]

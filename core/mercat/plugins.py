@@ -191,7 +191,8 @@ def _partial(function: Callable[..., Any], names: Iterable[str]) -> Callable[...
 
 def _cause(error: BaseException) -> str:
     if isinstance(error, MercatError):
-        return str(MercatError(error.asked, error.found))  # the cure is told once, by who shows the cause
+        told = str(error)
+        return told.rpartition(" Try: ")[0] or told  # the cure is told once, by who shows the cause
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 

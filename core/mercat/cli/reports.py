@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from mercat.artifacts import Artifact
     from mercat.flow import Round
     from mercat.training.base import Evaluation, Progress
+    from mercat.training.search import Search
 
 
 @contextmanager
@@ -36,6 +38,21 @@ def show_report(artifact: Artifact) -> None:
 
     say(f"\n[bold]{artifact.name}[/bold] version {artifact.version}, recipe {artifact.recipe}")
     _markdown(report_text(load_report(artifact.folder)))
+
+
+def show_search(name: str, search: Search) -> None:
+    """Print what was tried, best first, and the lines that keep the best in mercat.toml."""
+    order = sorted(search.trials, key=lambda trial: trial is not search.best)
+    rows: list[dict[str, Any]] = [
+        {"trial": trial.number + 1, search.metric: trial.value if trial.value is not None else trial.error}
+        | {key: f"{value:.4g}" if isinstance(value, float) else value for key, value in trial.parameters.items()}
+        | {"seconds": round(trial.seconds, 1)}
+        for trial in order
+    ]
+    emit(rows, as_json=False, title=f"{name}: {len(rows)} trials on the validation part, the best one first")
+    say("To keep it, write into " + shown(f"[recipes.{name}]") + ":")
+    for key, value in search.best.parameters.items():
+        say("  " + shown(f"{key} = {json.dumps(value)}" if value is not None else f"# without {key}"))
 
 
 def show_evaluation(name: str, evaluation: Evaluation) -> None:

@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import mercat
 
 
@@ -92,6 +94,19 @@ def count(config: Path, kind: str, collection: str) -> int:
 def has(config: Path, id: str) -> bool:
     with mercat.open(config) as app:
         return bool(app.store.get("documents", "help", [id]))
+
+
+def test_parameters_are_searched_and_the_best_are_kept(run: Any, place: Path) -> None:
+    pytest.importorskip("optuna", reason="optuna is not installed")
+    space = ["--space", "strength=0.001..1000:log"]
+    (made,) = run("train", "intents", "--trials", "3", *space, "--no-promote", "--json").json
+    strength = made["config"]["strength"]
+    assert 0.001 <= strength <= 1000
+    shown = run("train", "intents", "--trials", "3", *space, "--no-promote")
+    assert "3 trials on the validation part" in shown.out
+    assert f"strength = {strength}" in shown.out, "the same search again finds the same"
+    assert run("train", "intents", *space).code == 2, "a space alone tries nothing"
+    assert "--space strength" in run("train", "intents", "--trials", "2", "--space", "strength").err
 
 
 def test_an_index_is_built_anew_and_moved(run: Any, place: Path) -> None:

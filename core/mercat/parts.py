@@ -29,6 +29,7 @@ CORE = (
     ("recipes", "linear", "mercat.training.linear:Linear", "Frozen encoder, logistic regression on top: seconds"),
     ("recipes", "full", "mercat.training.full:Full", "Fine-tune the whole encoder with a head: most accurate"),
     ("recipes", "lora", "mercat.training.lora:Lora", "Fine-tune low-rank adapters of the encoder (PEFT)"),
+    ("recipes", "ia3", "mercat.training.ia3:Ia3", "Fine-tune factors of keys, values and activations (PEFT)"),
     ("recipes", "bitfit", "mercat.training.bitfit:BitFit", "Fine-tune the biases of the encoder alone"),
     ("recipes", "zero-shot", "mercat.training.zero_shot:ZeroShot", "Labels by their descriptions, nothing labelled"),
     ("transforms", "redact", "mercat.flow.transforms:redact", "Replace personal data by placeholders"),

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 from mercat.encoders.base import Encoder
-from mercat.errors import missing_extra
-from mercat.training.classifier import ADAPTER, Calibration
+from mercat.training.beside import PeftRecipe
+from mercat.training.classifier import Calibration
 from mercat.training.data import Split
 from mercat.training.loop import Choice
-from mercat.training.partial import PartialRecipe
 from mercat.training.tracking import Tracker
 
 
-class Lora(PartialRecipe):
+class Lora(PeftRecipe):
     """Fine-tunes adapters of rank `rank` in `targets` ("all-linear", or names such as query and value), with PEFT.
 
     Serving costs what `full` costs, because the adapters are merged; alone, in `adapter/`, they are small enough to
@@ -99,16 +97,8 @@ class Lora(PartialRecipe):
     def shape(self) -> Mapping[str, Any]:
         return {**super().shape(), "adapter": self.adapter}
 
-    def adapted(self, body: Any) -> Any:
-        """Return the body with its weights frozen and adapters beside them."""
-        try:
-            from peft import LoraConfig, get_peft_model
-        except ImportError as error:
-            raise missing_extra("The recipe 'lora'", "peft", "train") from error
-        return get_peft_model(body, LoraConfig(**self.adapter, exclude_modules=r"pooler.*"))
+    def configuration(self, body: Any) -> Any:
+        """Return PEFT's configuration: adapters beside `targets`, but not in an unused pooler."""
+        from peft import LoraConfig
 
-    def merged(self, body: Any, folder: Path) -> Any:
-        """Write the adapters alone into `adapter/`, and return the body with them merged in."""
-        body.save_pretrained(folder / ADAPTER, safe_serialization=True)
-        (folder / ADAPTER / "README.md").unlink(missing_ok=True)  # an empty model card
-        return body.merge_and_unload()
+        return LoraConfig(**self.adapter, exclude_modules=r"pooler.*")

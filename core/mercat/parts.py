@@ -32,6 +32,12 @@ CORE = (
     ("recipes", "ia3", "mercat.training.ia3:Ia3", "Fine-tune factors of keys, values and activations (PEFT)"),
     ("recipes", "bitfit", "mercat.training.bitfit:BitFit", "Fine-tune the biases of the encoder alone"),
     ("recipes", "zero-shot", "mercat.training.zero_shot:ZeroShot", "Labels by their descriptions, nothing labelled"),
+    (
+        "recipes",
+        "distill-static",
+        "mercat.training.distill_static:DistillStatic",
+        "Turn any encoder into a table of token vectors, for `static`",
+    ),
     ("transforms", "redact", "mercat.flow.transforms:redact", "Replace personal data by placeholders"),
     ("transforms", "language", "mercat.flow.transforms:language", "Fill in the locale from the text"),
 )

@@ -25,6 +25,7 @@ COMMANDS = {
     "index": "Build, inspect or move the search indexes",
     "train": "Run fine-tune recipes and keep the artifacts",
     "evaluate": "Score an artifact on rows that training never saw",
+    "audit": "Report calibration, fairness, robustness and doubtful labels",
     "artifacts": "List, promote or roll back what training made",
     "ask": "Ask a service from the command line",
     "serve": "Serve the HTTP interface and the pages",
@@ -39,7 +40,7 @@ COMMANDS = {
 GROUPS = {
     "Start": ("init", "demo", "new"),
     "Look": ("plugins", "doctor", "config", "models"),
-    "Learn": ("ingest", "index", "train", "evaluate", "artifacts"),
+    "Learn": ("ingest", "index", "train", "evaluate", "audit", "artifacts"),
     "Answer": ("ask", "serve", "keys"),
     "Keep": ("db", "erase", "expire", "backup", "restore"),
 }

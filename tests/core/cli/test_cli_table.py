@@ -135,6 +135,7 @@ JSON = {
     "index info": ["index", "info"],
     "train": ["train"],
     "evaluate": ["evaluate"],
+    "audit": ["audit", "intents"],
     "artifacts list": ["artifacts", "list"],
     "ask": ["ask", "desk", "where do I activate my card?"],
     "keys create": ["keys", "create", "mine"],

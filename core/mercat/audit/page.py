@@ -1,0 +1,64 @@
+"""The report as one HTML page that needs nothing else: style and pictures are inside, in light and dark."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+from markupsafe import Markup
+
+from mercat.audit import pictures
+from mercat.audit.findings import findings, percent
+
+if TYPE_CHECKING:
+    from mercat.audit.run import Audit
+    from mercat.evaluation import Metric
+
+SECTIONS = (("calibration", "Calibration"), ("fairness", "Fairness"), ("robustness", "Robustness"))
+
+
+def page(audit: Audit) -> str:
+    """Return the whole report. Every text of the data is escaped."""
+    environment = _environment()
+    style = Markup(environment.get_template("report.css").render())  # noqa: S704
+    covered = audit.calibration.coverage.value, 1.0 - audit.calibration.covered_accuracy.value
+    abstains = audit.calibration.threshold > 0 and covered[1] == covered[1]
+    found = findings(audit)
+    return environment.get_template("report.html").render(
+        audit=audit,
+        sections=SECTIONS,
+        style=style,
+        findings=found,
+        concerns=[each for each in found if each.level in ("warn", "bad")],
+        pictures=pictures,
+        threshold_at=covered if abstains else None,
+    )
+
+
+def _span(metric: Metric) -> str:
+    """Return the interval of a share in percent."""
+    return "" if metric.low != metric.low else f"{percent(metric.low)} to {percent(metric.high)}"
+
+
+def _around(pair: tuple[str, str]) -> tuple[str, str, str]:
+    """Return (start that both texts share, what only the second has, end that both share)."""
+    before, after = pair
+    start = 0
+    while start < min(len(before), len(after)) and before[start] == after[start]:
+        start += 1
+    end = 0
+    while end < min(len(before), len(after)) - start and before[-1 - end] == after[-1 - end]:
+        end += 1
+    return after[:start], after[start : len(after) - end], after[len(after) - end :]
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    loader = jinja2.PackageLoader("mercat.audit", "templates")
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    more: dict[str, Any] = {"percent": percent, "span": _span, "around": _around}
+    environment.filters.update(more)
+    return environment

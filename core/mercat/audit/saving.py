@@ -1,0 +1,46 @@
+"""What an audit leaves behind: `audit.json` for programs and `report.html` for people."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from mercat.audit.findings import findings
+from mercat.audit.page import page
+from mercat.audit.run import Audit
+
+DATA, REPORT = "audit.json", "report.html"
+SCHEMA = 1
+
+
+def save(audit: Audit, folder: Path) -> Path:
+    """Write both files into `folder`, which is made if it is not there; return the path of the report."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(as_data(audit), indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / DATA).write_text(text + "\n", encoding="utf-8")
+    (folder / REPORT).write_text(page(audit), encoding="utf-8")
+    return folder / REPORT
+
+
+def as_data(audit: Audit) -> dict[str, Any]:
+    """Return the audit as JSON-able data; a figure that is not defined is null."""
+    return {"schema": SCHEMA, **_plain(audit), "findings": _plain(findings(audit))}
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return value

@@ -18,6 +18,12 @@ CORE = (
         "Universal sentence encoder, 16 languages, no torch",
     ),
     ("encoders", "static", "mercat.encoders.static:Static", "Means of token vectors in model2vec's format, no torch"),
+    (
+        "encoders",
+        "remote",
+        "mercat.encoders.remote:Remote",
+        "A server of the OpenAI or TEI API; texts leave this machine",
+    ),
     ("encoders", "hashing", "mercat.encoders.hashing:Hashing", "Character n-grams hashed to a vector; for tests"),
     ("indexes", "auto", "mercat.indexes.auto:Auto", "FAISS where it is installed, exact otherwise; says which"),
     ("indexes", "exact", "mercat.indexes.exact:Exact", "Exact search in numpy"),

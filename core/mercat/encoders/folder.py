@@ -14,6 +14,8 @@ from typing import Any
 from mercat.encoders.tensors import Tensor
 from mercat.errors import ArtifactError
 
+VARIANT = "adapted"
+ADAPTED, ADAPTERS = f"model.{VARIANT}.safetensors", "adapters.safetensors"  # a body, and what it is not served without
 LARGEST_JSON = 64_000_000  # bytes; the largest tokenizers have 20 million
 _CODE = ("auto_map", "trust_remote_code", "custom_pipelines", "custom_generate")
 _ATTENTION = ("eager", "sdpa", "flash_attention_2", "flex_attention")
@@ -66,9 +68,16 @@ def refuse_adapter(folder: Path) -> None:
 
 
 def weight_files(folder: Path) -> tuple[Path, ...]:
-    """Return the safetensors files of a folder. Raises ArtifactError if there are none, or not all are inside."""
+    """Return the safetensors files of a folder: one, several parts, or a body and its adapters.
+
+    Raises ArtifactError if there are none, or not all are inside.
+    """
     if (single := folder / "model.safetensors").is_file():
         return (_inside(single),)
+    if (body := folder / ADAPTED).is_file():
+        if not (folder / ADAPTERS).is_file():
+            raise ArtifactError(f"Weights in '{folder}'", f"It has {ADAPTED} without {ADAPTERS}", "the whole folder")
+        return _inside(body), _inside(folder / ADAPTERS)
     index = read_json(folder / "model.safetensors.index.json")
     named = index.get("weight_map")
     names = sorted({str(name) for name in named.values()}) if isinstance(named, Mapping) else []

@@ -51,6 +51,7 @@ class PackedBert:
             self.positions = state["embeddings.position_embeddings.weight"] + types[0]  # texts are never pairs here
             self.embedding_norm = _norm(state, "embeddings.LayerNorm")
             self.layers = [_layer(state, number) for number in range(int(checkpoint.config["num_hidden_layers"]))]
+            _refuse_other_adapters(state, self.layers)
             self._try(checkpoint)
         except (KeyError, RuntimeError, IndexError) as error:
             found = f"Its weights are not those of the BERT in config.json: {error}"
@@ -94,10 +95,10 @@ class PackedBert:
 
         joint, attended, mixed, grown = self._scratch(len(hidden), layer)
         self._attend(_linear(hidden, layer["qkv"], joint), spans, attended)
-        _linear(attended, layer["mix"], mixed).add_(hidden)
+        _adapt(_linear(attended, layer["mix"], mixed), layer, "mix").add_(hidden)
         hidden = self._normed(mixed, layer["attention_norm"])
         torch.ops.aten.gelu_(_linear(hidden, layer["grow"], grown))
-        _linear(grown, layer["shrink"], mixed).add_(hidden)
+        _adapt(_linear(grown, layer["shrink"], mixed), layer, "shrink").add_(hidden)
         return self._normed(mixed, layer["output_norm"])
 
     def _attend(self, joint: torch.Tensor, spans: Sequence[tuple[int, int]], out: torch.Tensor) -> None:
@@ -139,6 +140,15 @@ def _linear(rows: torch.Tensor, weights: tuple[torch.Tensor, torch.Tensor], out:
     return torch.addmm(weights[1], rows, weights[0].t(), out=out)
 
 
+def _adapt(rows: torch.Tensor, layer: Mapping[str, Any], place: str) -> torch.Tensor:
+    """Add what the adapter at this place makes of the rows, if there is one: see `mercat.encoders.adapters`."""
+    from torch.nn.functional import gelu, linear
+
+    if f"{place}_down" not in layer:
+        return rows
+    return rows.add_(linear(gelu(linear(rows, *layer[f"{place}_down"])), *layer[f"{place}_up"]))
+
+
 def _split(hidden: torch.Tensor, spans: Sequence[tuple[int, int]]) -> list[torch.Tensor]:
     """Return the run of each span, shaped (texts, tokens, dimensions)."""
     parts, start = [], 0
@@ -165,6 +175,7 @@ def _layer(state: Mapping[str, torch.Tensor], number: int) -> dict[str, tuple[to
     import torch
 
     at = f"encoder.layer.{number}."
+    places = {"mix": "attention.output.dense", "shrink": "output.dense"}
     joint = [_pair(state, f"{at}attention.self.{name}") for name in ("query", "key", "value")]
     return {
         "qkv": (torch.cat([weight for weight, _ in joint]), torch.cat([bias for _, bias in joint])),
@@ -173,7 +184,20 @@ def _layer(state: Mapping[str, torch.Tensor], number: int) -> dict[str, tuple[to
         "grow": _pair(state, f"{at}intermediate.dense"),
         "shrink": _pair(state, f"{at}output.dense"),
         "output_norm": _norm(state, f"{at}output.LayerNorm"),
+        **{
+            f"{place}_{part}": _pair(state, f"{at}{name}.adapter.{part}")
+            for place, name in places.items()
+            for part in ("down", "up")
+            if any(key.startswith(f"{at}{name}.adapter.") for key in state)
+        },
     }
+
+
+def _refuse_other_adapters(state: Mapping[str, torch.Tensor], layers: Sequence[Mapping[str, Any]]) -> None:
+    """Raise KeyError for an adapter at a place where this forward pass would pass it by."""
+    used = 2 * sum(name.endswith(("_down", "_up")) for layer in layers for name in layer)
+    if used != len(found := [name for name in state if ".adapter." in name]):
+        raise KeyError(f"{len(found)} tensors of adapters, {used} of them where adapters are")
 
 
 def _pair(state: Mapping[str, torch.Tensor], name: str) -> tuple[torch.Tensor, torch.Tensor]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mercat.encoders.base import Vectors
 from mercat.encoders.batching import Ids, pad
+from mercat.encoders.folder import ADAPTERS, VARIANT
 from mercat.errors import ArtifactError, missing_extra
 
 if TYPE_CHECKING:
@@ -51,13 +52,22 @@ def load_module(checkpoint: Checkpoint, *, dtype: torch.dtype | None = None) -> 
     shown = bars.is_progress_bar_enabled()
     bars.disable_progress_bar()
     try:
-        return AutoModel.from_pretrained(
+        adapters = [file for file in checkpoint.weights if file.name == ADAPTERS]
+        module = AutoModel.from_pretrained(
             checkpoint.folder,
+            variant=VARIANT if adapters else None,
             dtype=dtype or torch.float32,
             local_files_only=True,
             use_safetensors=True,
             trust_remote_code=False,
         )
+        if adapters:
+            from safetensors.torch import load_file
+
+            from mercat.encoders.adapters import attach
+
+            attach(module, load_file(adapters[0]))
+        return module
     except (ValueError, OSError, KeyError, RuntimeError, TypeError, AttributeError) as error:
         raise ArtifactError(
             f"Model folder '{checkpoint.folder}'", f"transformers cannot load it: {error}", "another model"

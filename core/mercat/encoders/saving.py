@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mercat.encoders.folder import ADAPTERS, VARIANT
+
 _MODULES = "sentence_transformers.models"
 _hooking = threading.Lock()
 
@@ -26,11 +28,12 @@ def save_body(
 ) -> Path:
     """Save a transformers module and its `tokenizers.Tokenizer` as a folder: safetensors, configs, tokenizer.
 
-    The layout is that of sentence-transformers, so `Transformer.from_folder` and `SentenceTransformer` both load it.
+    The layout is that of sentence-transformers, so `Transformer.from_folder` and `SentenceTransformer` both load it;
+    a body with adapters only the former (see `mercat.encoders.adapters`).
     """
     folder.mkdir(parents=True, exist_ok=True)
     with _without_bars():
-        module.save_pretrained(folder)
+        _save_weights(module, folder)
     tokenizer.save(str(folder / "tokenizer.json"))
     prompts = {"query": query_prefix, "document": document_prefix} if query_prefix or document_prefix else {}
     (folder / "1_Pooling").mkdir(exist_ok=True)
@@ -46,6 +49,21 @@ def save_body(
         {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": max_tokens, **_special(tokenizer)},
     )
     return folder
+
+
+def _save_weights(module: Any, folder: Path) -> None:
+    """Write the weights; those of adapters, which transformers would leave out in silence, into a file of their own."""
+    from safetensors.torch import save_file
+
+    from mercat.encoders.adapters import adapters_of
+
+    adapters = adapters_of(module)
+    if not adapters:
+        module.save_pretrained(folder)
+        return
+    own = {name: tensor for name, tensor in module.state_dict().items() if name not in adapters}
+    module.save_pretrained(folder, state_dict=own, variant=VARIANT)
+    save_file({name: tensor.contiguous() for name, tensor in adapters.items()}, str(folder / ADAPTERS))
 
 
 @contextmanager

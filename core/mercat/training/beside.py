@@ -6,7 +6,8 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import Any
 
-from mercat.errors import missing_extra
+from mercat.encoders.adapters import adapters_of
+from mercat.errors import ConfigError, missing_extra
 from mercat.training.classifier import ADAPTER
 from mercat.training.partial import PartialRecipe
 
@@ -23,11 +24,18 @@ class PeftRecipe(PartialRecipe):
         """Return PEFT's configuration for this body."""
 
     def adapted(self, body: Any) -> Any:
-        """Return the body with its weights frozen and new ones beside them. Raises MissingExtra without PEFT."""
+        """Return the body with its weights frozen and new ones beside them.
+
+        Raises MissingExtra without PEFT, and ConfigError for a body with bottleneck adapters.
+        """
+        recipe = type(self).__name__.lower()
         try:
             from peft import get_peft_model
         except ImportError as error:
-            raise missing_extra(f"The recipe '{type(self).__name__.lower()}'", "peft", "train") from error
+            raise missing_extra(f"The recipe '{recipe}'", "peft", "train") from error
+        if adapters_of(body):
+            found = "It has bottleneck adapters, which cannot be merged with others"
+            raise ConfigError(f"The recipe '{recipe}' on this encoder", found, "use = 'full', or the encoder before them")
         return get_peft_model(body, self.configuration(body))
 
     def merged(self, body: Any, folder: Path) -> Any:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from mercat.encoders.adapters import ENDS_FEED_FORWARD
 from mercat.errors import ConfigError
 from mercat.training.beside import PeftRecipe
 
 KEYS_AND_VALUES = r".*\.(key|value|k_lin|v_lin|key_proj|value_proj|attn\.k|attn\.v)"
-SHRINK = r".*(?<!attention)\.output\.dense|.*\.ffn\.lin2"  # takes the inner activations, so its input is rescaled
 
 
 class Ia3(PeftRecipe):
@@ -25,8 +25,9 @@ class Ia3(PeftRecipe):
         from peft import IA3Config
 
         names = [name for name, _ in body.named_modules()]
-        for pattern in (KEYS_AND_VALUES, SHRINK):
+        for pattern in (KEYS_AND_VALUES, ENDS_FEED_FORWARD):
             if not any(re.fullmatch(pattern, name) for name in names):
                 found = f"A {type(body).__name__} has no layers named like '{pattern}'"
                 raise ConfigError("The recipe 'ia3' rescales keys, values and inner activations", found, "use = 'lora'")
-        return IA3Config(target_modules=f"{KEYS_AND_VALUES}|{SHRINK}", feedforward_modules=SHRINK)
+        # what ends the feed-forward part takes the inner activations, so there it is the input that is rescaled
+        return IA3Config(target_modules=f"{KEYS_AND_VALUES}|{ENDS_FEED_FORWARD}", feedforward_modules=ENDS_FEED_FORWARD)

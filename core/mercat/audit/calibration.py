@@ -118,6 +118,13 @@ def wilson(hits: int, rows: int, *, z: float = 1.959964) -> tuple[float, float]:
     return max(0.0, float(middle - half)), min(1.0, float(middle + half))
 
 
+def share_of(hits: int, rows: int) -> Metric:
+    """Return a share with its Wilson interval; NaN without rows."""
+    if not rows:
+        return Metric(float("nan"), float("nan"), float("nan"), 0)
+    return Metric(hits / rows, *wilson(hits, rows), rows)
+
+
 def _parted(confidences: NDArray[np.float64], bins: int) -> list[NDArray[np.intp]]:
     order = np.argsort(confidences, kind="stable")
     return [places for places in np.array_split(order, bins) if len(places)]

@@ -41,6 +41,11 @@ def _span(metric: Metric) -> str:
     return "" if metric.low != metric.low else f"{percent(metric.low)} to {percent(metric.high)}"
 
 
+def _points(drop: float) -> str:
+    """Return a loss of accuracy as a change in points, "±0" for none."""
+    return "±0" if abs(drop) < 0.0005 else f"{-100 * drop:+.1f}"
+
+
 def _around(pair: tuple[str, str]) -> tuple[str, str, str]:
     """Return (start that both texts share, what only the second has, end that both share)."""
     before, after = pair
@@ -59,6 +64,6 @@ def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    more: dict[str, Any] = {"percent": percent, "span": _span, "around": _around}
+    more: dict[str, Any] = {"percent": percent, "span": _span, "around": _around, "points": _points}
     environment.filters.update(more)
     return environment

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from markupsafe import Markup, escape
@@ -123,9 +124,9 @@ class Chart:
 def ticks(low: float, high: float) -> list[float]:
     """Return three to seven round numbers between `low` and `high`, ends included where they are round."""
     rough = (high - low) / 5
-    power = 10.0 ** _floor_log10(rough)
+    power = 10.0 ** math.floor(math.log10(rough))
     step = next(each * power for each in (1, 2, 2.5, 5, 10) if each * power >= rough * 0.999)
-    first = -(-(low - 1e-9) // step)
+    first = math.ceil((low - 1e-9) / step)
     found = []
     while (tick := first * step) <= high + 1e-9:
         found.append(round(tick, 10))
@@ -135,11 +136,7 @@ def ticks(low: float, high: float) -> list[float]:
 
 def shown(share: float) -> str:
     """Return a share in percent, with no more digits than it has."""
-    return f"{100 * share:.4g}%"
-
-
-def _floor_log10(number: float) -> int:
-    return int(f"{number:e}".split("e")[1])
+    return f"{100 * share + 0.0:.4g}%"
 
 
 def _span(values: Sequence[float], *, least: float) -> Point:

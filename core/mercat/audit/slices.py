@@ -6,6 +6,7 @@ is held against the gaps after shuffling the column (a permutation test, Good 20
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,17 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mercat.audit.base import Scored
-from mercat.evaluation import Metric, interval
+from mercat.audit.calibration import share_of
+from mercat.evaluation import Metric
 from mercat.text import detect
 
 LEAST_ROWS = 10
 MOST_VALUES = 10
 _SHUFFLES = 1000
+_QUARTER = re.compile(r"(up to|above) (-?[\d.]+(?:e[+-]?\d+)?)(?: to \S+)?$")
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Figures of the rows that share a value. `covered_error` is the share of errors among answered rows."""
+    """Figures of the rows that share a value, with Wilson intervals; `covered_error` is over answered rows."""
 
     value: str
     rows: int
@@ -35,7 +38,7 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Slices:
-    """The slices of one column, largest first, and the gap in accuracy between the best and the worst.
+    """The slices of one column, and the gap in accuracy between the best and the worst.
 
     `by_chance` is the share of shuffled columns whose gap is as large: small means more than luck. Slices with fewer
     than `least_rows` rows are shown and left out of the gap; `best` and `worst` are "" where fewer than two remain.
@@ -66,7 +69,7 @@ def slices_of(
     """Return the slices of the rows by `values`, one per row."""
     counts = Counter(values)
     places = {value: np.flatnonzero([each == value for each in values]) for value in counts}
-    ordered = sorted(counts, key=lambda value: (-counts[value], value))
+    ordered = sorted(counts, key=lambda value: (_rising(value), -counts[value], value))
     right = scored.correct.astype(np.float64)
     counted = [value for value in ordered if counts[value] >= least_rows]
     shares = {value: float(right[places[value]].mean()) for value in counted}
@@ -76,7 +79,7 @@ def slices_of(
     gap = shares[best] - shares[worst] if enough else 0.0
     return Slices(
         column=column,
-        slices=tuple(_slice(scored, value, places[value], seed) for value in ordered),
+        slices=tuple(_slice(scored, value, places[value]) for value in ordered),
         best=best,
         worst=worst,
         gap=gap,
@@ -101,15 +104,15 @@ def columns_of(scored: Scored) -> dict[str, list[str]]:
     return columns
 
 
-def _slice(scored: Scored, value: str, places: NDArray[np.intp], seed: int) -> Slice:
+def _slice(scored: Scored, value: str, places: NDArray[np.intp]) -> Slice:
     part = scored.at([int(place) for place in places])
-    wrong, answered = 1.0 - part.correct, part.answered
+    wrong, answered = ~part.correct, part.answered
     return Slice(
         value=value,
         rows=len(places),
-        accuracy=interval(1.0 - wrong, seed=seed),
-        coverage=interval(answered.astype(np.float64), seed=seed),
-        covered_error=interval(wrong[answered], seed=seed),
+        accuracy=share_of(int((~wrong).sum()), len(places)),
+        coverage=share_of(int(answered.sum()), len(places)),
+        covered_error=share_of(int(wrong[answered].sum()), int(answered.sum())),
     )
 
 
@@ -132,6 +135,12 @@ def _grouped(values: Sequence[object]) -> list[str]:
     words = ["(none)" if value in (None, "") else str(value) for value in values]
     kept = {value for value, _ in Counter(words).most_common(MOST_VALUES)}
     return [word if word in kept else "other" for word in words]
+
+
+def _rising(value: str) -> tuple[float, bool]:
+    """Sort the quarters of a number by where they begin."""
+    found = _QUARTER.match(value)
+    return (float(found[2]), found[1] == "above") if found else (0.0, False)
 
 
 def _numbers(values: Sequence[object]) -> NDArray[np.float64] | None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from mercat.audit import word_lists as lists
 from mercat.audit.base import Score, sample, score_texts
-from mercat.audit.calibration import wilson
+from mercat.audit.calibration import share_of
 from mercat.evaluation import Metric
 from mercat.text import detect
 from mercat.training.base import Progress
@@ -79,7 +79,7 @@ def counterfactuals(
 def compare(score: Score, labels: Sequence[str], pairs: Sequence[Pair], *, kind: str, how: str) -> Swaps:
     """Score both texts of every pair and count the labels that change."""
     if not pairs:
-        return Swaps(kind, how, 0, Metric(float("nan"), float("nan"), float("nan"), 0), 0.0, ())
+        return Swaps(kind, how, 0, share_of(0, 0), 0.0, ())
     before = score_texts(score, [a for a, _ in pairs])
     after = score_texts(score, [b for _, b in pairs])
     first, second = before.argmax(axis=1), after.argmax(axis=1)
@@ -88,11 +88,6 @@ def compare(score: Score, labels: Sequence[str], pairs: Sequence[Pair], *, kind:
     shown = [Flip(pairs[row][0], pairs[row][1], labels[first[row]], labels[second[row]]) for row in flipped[:SHOWN]]
     shift = np.abs(after[rows, first] - before[rows, first]).mean()
     return Swaps(kind, how, len(pairs), share_of(len(flipped), len(pairs)), float(shift), tuple(shown))
-
-
-def share_of(hits: int, rows: int) -> Metric:
-    """Return a share with its Wilson interval."""
-    return Metric(hits / rows, *wilson(hits, rows), rows)
 
 
 def swapped_gender(text: str) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mercat.encoders.exported import is_export, read_description
 from mercat.encoders.folder import plain_file, read_json, refuse_adapter, refuse_claims, weight_files
 from mercat.encoders.tensors import read_header
 from mercat.errors import ArtifactError
@@ -27,6 +28,8 @@ class Checkpoint:
     """A model folder: transformer body, tokenizer, pooling.
 
     `weights_sha256` covers every weight file, `tokenizer_sha256` the tokenizer: together they fix the vector space.
+    Of an export, `exported` names the backend that it is for, `quantise` what its weights were rounded to; `weights` is
+    empty.
     """
 
     folder: Path
@@ -41,6 +44,8 @@ class Checkpoint:
     lower_case: bool
     query_prefix: str
     document_prefix: str
+    exported: str = ""
+    quantise: str = ""
 
     @property
     def pad_id(self) -> int:
@@ -50,8 +55,11 @@ class Checkpoint:
 def read_checkpoint(folder: Path, *, name: str = "") -> Checkpoint:
     """Read a folder in the layout of the Hugging Face hub (sentence-transformers files are used where present).
 
-    Raises ArtifactError if a file is missing, the weights are not safetensors, or for what `folder` refuses.
+    The folder of an export stands for the model that it was exported from. Raises ArtifactError if a file is missing,
+    the weights are not safetensors, or for what `folder` or `exported` refuses.
     """
+    if is_export(folder):
+        return _exported(folder)
     config = read_json(folder / "config.json", required=True)
     refuse_adapter(folder)
     weights = weight_files(folder)
@@ -79,6 +87,34 @@ def read_checkpoint(folder: Path, *, name: str = "") -> Checkpoint:
         lower_case=bool(sentence.get("do_lower_case", False)),
         query_prefix=query_prefix,
         document_prefix=document_prefix,
+    )
+
+
+def _exported(folder: Path) -> Checkpoint:
+    """Return what an export says of the encoder whose vectors it gives."""
+    read = read_description(folder)
+    said = read["encoder"]
+    tokenizer = plain_file(folder / "tokenizer.json")
+    return Checkpoint(
+        folder=folder,
+        config={
+            "model_type": said["model_type"],
+            "hidden_size": said["dimensions"],
+            "vocab_size": said["vocab_size"],
+            "pad_token_id": said["pad_id"],
+        },
+        weights=(),
+        weights_sha256=said["weights_sha256"],
+        tokenizer_sha256=sha256(tokenizer),
+        dimensions=said["dimensions"],
+        parameters=said["parameters"],
+        max_tokens=said["max_tokens"],
+        pooling=said["pooling"],
+        lower_case=said["lower_case"],
+        query_prefix=said["query_prefix"],
+        document_prefix=said["document_prefix"],
+        exported=read["backend"],
+        quantise=read["quantise"],
     )
 
 

@@ -40,8 +40,11 @@ class PaddedModel:
 def load_module(checkpoint: Checkpoint, *, dtype: torch.dtype | None = None) -> Any:
     """Return the body as a transformers module, float32 unless said otherwise.
 
-    Raises ArtifactError for a folder that transformers cannot load.
+    Raises ArtifactError for a folder that transformers cannot load, or that is an export without the weights.
     """
+    if checkpoint.exported:
+        found = f"It is an export for {checkpoint.exported}, without the weights"
+        raise ArtifactError(f"Model folder '{checkpoint.folder}'", found, "the model that it was exported from")
     try:
         import torch
         from transformers import AutoModel
@@ -79,11 +82,10 @@ def load_module(checkpoint: Checkpoint, *, dtype: torch.dtype | None = None) -> 
 
 def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor:
     """Return one vector per text from (texts, tokens, dimensions) and a mask of (texts, tokens); differentiable."""
-    import torch
-
     if pooling == "cls":
         return hidden[:, 0]
     if pooling == "last":
-        return hidden[torch.arange(len(hidden), device=hidden.device), mask.sum(dim=1) - 1]
+        last = (mask.sum(dim=1) - 1)[:, None, None].expand(-1, 1, hidden.shape[-1])
+        return hidden.gather(1, last).squeeze(1)
     weights = mask.unsqueeze(-1).to(hidden.dtype)
     return (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-9)

@@ -6,32 +6,23 @@ import hashlib
 import json
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 
-from mercat.compute.device import Device, choose_device
-from mercat.compute.threads import cores
+from mercat.encoders.backends import Backend, Choice, Wish, choose
 from mercat.encoders.base import EncoderInfo, Role, Vectors
 from mercat.encoders.batching import Ids, plan
 from mercat.encoders.checkpoint import POOLINGS, Checkpoint, read_checkpoint
+from mercat.encoders.exported import GRAPHS, Exported, exports_root, place
 from mercat.encoders.resolve import resolve
+from mercat.encoders.running import Running
 from mercat.encoders.texts import readable
 from mercat.errors import ArtifactError, ConfigError, missing_extra
 
-Backend = Literal["auto", "packed", "torch"]
 _CHARACTERS_PER_TOKEN = 64  # no text has longer tokens on average: what lies behind could not be seen anyway
-
-
-class Body(Protocol):
-    """The part that holds the weights: rows of token ids in, unit vectors out."""
-
-    def vectors(self, rows: Sequence[Ids]) -> Vectors:
-        """Return one unit vector per row of token ids: shape (rows, dimensions)."""
-        ...
 
 
 class Transformer:
@@ -42,8 +33,14 @@ class Transformer:
     `Cached` gives to remembered vectors.
 
     `backend`: "packed" is mercat's own padding-free forward pass of BERT on the CPU, "torch" the module of
-    transformers on any device; "auto" takes packed where it fits and says so in `info().note`. Raises ConfigError for
-    an unknown pooling or backend.
+    transformers on any device. "onnx" and "openvino" run what `export` made before, on the CPU and without torch; it
+    lies in the workspace, or in the user's cache folder. "auto" takes packed where it fits, otherwise torch; only where
+    torch is not installed it takes an ONNX export that is there. `info().note` says what was taken and why. `model` may
+    also be the folder of an export.
+
+    `quantise` = "int8" is for onnx: smaller and faster, and a vector space of its own, because its vectors are too far
+    from the original's (cosine 0.98 and more) to share an index or a head with them. A text's vector depends there a
+    little on the texts of its batch. Raises ConfigError for an unknown pooling, backend or quantisation.
     """
 
     def __init__(
@@ -54,22 +51,27 @@ class Transformer:
         device: str = "auto",
         dtype: str = "auto",
         backend: Backend = "auto",
+        quantise: Literal["", "int8"] = "",
         max_tokens: int | None = None,
         batch_tokens: int = 0,
         query_prefix: str | None = None,
         document_prefix: str | None = None,
         cache_mb: int = 64,
+        workspace_folder: Path | None = None,
     ) -> None:
         if pooling is not None and pooling not in POOLINGS:
             raise ConfigError(f"pooling = '{pooling}'", f"Known: {', '.join(POOLINGS)}", "pooling = 'mean'")
-        if backend not in ("auto", "packed", "torch"):
-            raise ConfigError(f"backend = '{backend}'", "Known: auto, packed, torch", "backend = 'auto'")
         self.model, self.cache_mb = model, cache_mb
-        self._asked = {"pooling": pooling, "query_prefix": query_prefix, "document_prefix": document_prefix}
+        self._asked: dict[str, Any] = {
+            "pooling": pooling,
+            "query_prefix": query_prefix,
+            "document_prefix": document_prefix,
+        }
         self._max_tokens, self._batch_tokens = max_tokens, batch_tokens
-        self._device, self._dtype, self._backend = device, dtype, backend
+        self._wish = Wish(backend, quantise, device, dtype)
+        self._workspace = workspace_folder
         self._lock = threading.Lock()
-        self._loaded: _Loaded | None = None
+        self._loaded: Running | None = None
 
     @classmethod
     def from_folder(cls, folder: Path | str, **parameters: Any) -> Transformer:
@@ -83,20 +85,32 @@ class Transformer:
 
     @property
     def pooling(self) -> str:
-        return self._asked["pooling"] or self.checkpoint.pooling
+        pooling: str = self._asked["pooling"] or self.checkpoint.pooling
+        return pooling
 
     @property
     def max_tokens(self) -> int:
         return min(self._max_tokens or self.checkpoint.max_tokens, self.checkpoint.max_tokens)
 
+    @property
+    def backend(self) -> str:
+        """The backend that was asked for; `info()` says what it became."""
+        return self._wish.backend
+
+    @property
+    def quantise(self) -> str:
+        """What the weights are rounded to: "int8", or empty."""
+        return self._wish.quantise or self.checkpoint.quantise
+
     def prefix(self, role: Role) -> str:
         """Return what is put before each text of this role."""
         asked = self._asked[f"{role}_prefix"]
-        return getattr(self.checkpoint, f"{role}_prefix") if asked is None else asked
+        found: str = getattr(self.checkpoint, f"{role}_prefix") if asked is None else asked
+        return found
 
     @cached_property
     def fingerprint(self) -> str:
-        """The name of the vector space: a hash of weights, tokenizer, pooling, length, prefixes and scaling."""
+        """The name of the vector space: a hash of weights, tokenizer, pooling, length, prefixes, scaling, rounding."""
         parts = [
             self.checkpoint.weights_sha256,
             self.checkpoint.tokenizer_sha256,
@@ -105,6 +119,7 @@ class Transformer:
             self.prefix("query"),
             self.prefix("document"),
             "unit",
+            *([self.quantise] if self.quantise else []),
         ]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -121,7 +136,7 @@ class Transformer:
         if not len(texts):
             return found
         loaded = self._load()
-        rows = self._tokenise(texts, role, loaded)
+        rows = self._tokenise(texts, role, loaded.tokenizer)
         batches = plan([len(row) for row in rows], budget=loaded.batch_tokens, lanes=loaded.lanes)
         for batch, vectors in zip(
             batches, loaded.run([[rows[row] for row in batch] for batch in batches]), strict=True
@@ -130,19 +145,52 @@ class Transformer:
         return found
 
     def info(self) -> EncoderInfo:
-        """Say what the encoder runs as; loads no weights, but asks torch which devices there are."""
-        device, backend = self._choice()
+        """Say what the encoder runs as; loads no weights, but asks torch which devices there are.
+
+        Raises what `mercat.encoders.backends.choose` raises, such as ArtifactError for an export that is not there.
+        """
+        choice = self._choice()
         return EncoderInfo(
             model=self.model,
-            backend="torch",
-            device=device.name,
-            dtype=device.dtype,
+            backend=choice.backend if choice.exported else "torch",
+            device=choice.device.name,
+            dtype=choice.device.dtype,
             dimensions=self.dimensions,
             max_tokens=self.max_tokens,
             parameters=self.checkpoint.parameters,
             fingerprint=self.fingerprint,
-            note=f"{backend} forward pass; {device.why}",
+            note=choice.device.why,
         )
+
+    def on(self, backend: Backend, *, quantise: Literal["", "int8"] = "") -> Transformer:
+        """Return the same encoder on another backend; nothing is loaded or exported yet."""
+        return Transformer(
+            self.model,
+            backend=backend,
+            quantise=quantise,
+            max_tokens=self._max_tokens,
+            batch_tokens=self._batch_tokens,
+            cache_mb=self.cache_mb,
+            workspace_folder=self._workspace,
+            **self._asked,
+        )
+
+    @property
+    def export_folder(self) -> Path:
+        """Where the export of this encoder lies, or would lie, for its backend; for "auto" that of ONNX."""
+        return self._export_folders()["openvino" if self.backend == "openvino" else "onnx"]
+
+    def export(self) -> Exported:
+        """Export the encoder for its backend, "onnx" or "openvino", into `export_folder`; needs torch.
+
+        The vectors of the export are held against those of the original first; it is kept only if the least cosine of
+        `mercat.encoders.parity.TEXTS` is at least 0.999, with int8 0.98. Raises ArtifactError otherwise, ConfigError
+        for another backend, MissingExtra.
+        """
+        from mercat.encoders.export import export
+        from mercat.encoders.parity import TEXTS
+
+        return export(self, self._tokenise(TEXTS, "document", self._tokenizer()))
 
     def load_for_training(self) -> tuple[Any, Any]:
         """Return a fresh torch module (float32, on the CPU, train mode) and the `tokenizers.Tokenizer`.
@@ -176,21 +224,18 @@ class Transformer:
         if loaded is not None:
             loaded.close()
 
-    def _choice(self) -> tuple[Device, str]:
-        from mercat.encoders.packed import can_pack
+    def _export_folders(self) -> dict[str, Path]:
+        root = exports_root(self._workspace)
+        return {backend: place(root, self.fingerprint, backend) for backend in GRAPHS}
 
-        device = choose_device(self._device, dtype=self._dtype)
-        fits = device.name == "cpu" and can_pack(self.checkpoint.config)
-        if self._backend == "packed" and not fits:
-            found = f"It is for BERT on the CPU; this is {self.checkpoint.config.get('model_type')} on {device.name}"
-            raise ConfigError("backend = 'packed'", found, "backend = 'auto'")
-        return device, "packed" if fits and self._backend != "torch" else "torch"
+    def _choice(self) -> Choice:
+        return choose(self._wish, self.checkpoint, fingerprint=self.fingerprint, folders=self._export_folders())
 
     def _tokenizer(self) -> Any:
         try:
             from tokenizers import Tokenizer
         except ImportError as error:
-            raise missing_extra("A transformer encoder", "tokenizers", "train") from error
+            raise missing_extra("A transformer encoder", "tokenizers", "serve") from error
         folder, words = self.checkpoint.folder, self.checkpoint.config.get("vocab_size")
         try:
             tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -204,64 +249,21 @@ class Transformer:
         tokenizer.enable_truncation(self.max_tokens)
         return tokenizer
 
-    def _tokenise(self, texts: Sequence[str], role: Role, loaded: _Loaded) -> list[Ids]:
+    def _tokenise(self, texts: Sequence[str], role: Role, tokenizer: Any) -> list[Ids]:
         prefix, most = self.prefix(role), self.max_tokens * _CHARACTERS_PER_TOKEN
         cut = [prefix + readable(text, most) for text in texts]
         if self.checkpoint.lower_case:
             cut = [text.lower() for text in cut]
-        return [encoding.ids for encoding in loaded.tokenizer.encode_batch_fast(cut)]
+        return [encoding.ids for encoding in tokenizer.encode_batch_fast(cut)]
 
-    def _load(self) -> _Loaded:
+    def _load(self) -> Running:
         with self._lock:
             if self._loaded is None:
-                device, backend = self._choice()
-                self._loaded = _Loaded(self, device, backend, self._batch_tokens)
+                self._loaded = Running(
+                    self._choice(),
+                    self.checkpoint,
+                    tokenizer=self._tokenizer(),
+                    pooling=self.pooling,
+                    batch_tokens=self._batch_tokens,
+                )
             return self._loaded
-
-
-class _Loaded:
-    """Weights, tokenizer and the threads that run them."""
-
-    def __init__(self, encoder: Transformer, device: Device, backend: str, batch_tokens: int) -> None:
-        from mercat.encoders.packed import PackedBert
-        from mercat.encoders.padded import PaddedModel
-
-        self.tokenizer = encoder._tokenizer()
-        checkpoint, pooling = encoder.checkpoint, encoder.pooling
-        self.body: Body
-        if backend == "packed":
-            self.body = PackedBert(checkpoint, pooling=pooling, dtype=device.dtype)
-        else:
-            self.body = PaddedModel(checkpoint, pooling=pooling, device=device.name, dtype=device.dtype)
-        self.lanes = cores() if device.name == "cpu" else 1
-        self.batch_tokens = batch_tokens or (1024 if device.name == "cpu" else 65536)
-        self._pool = _single_threaded_pool(self.lanes) if self.lanes > 1 else None
-
-    def run(self, batches: Sequence[Sequence[Ids]]) -> list[Vectors]:
-        """Run each batch; on a CPU each on one thread of its own, because waiting for one another costs most."""
-        if self._pool is None or len(batches) == 1:
-            return [self.body.vectors(batch) for batch in batches]
-        return list(self._pool.map(self.body.vectors, batches))
-
-    def close(self) -> None:
-        if self._pool is not None:
-            self._pool.shutdown()
-
-
-def _single_threaded_pool(threads: int) -> ThreadPoolExecutor:
-    """Return threads in which torch computes on one core each; other threads keep their setting."""
-    import torch
-
-    before = torch.get_num_threads()
-    ready = threading.Barrier(threads + 1)
-
-    def start() -> None:
-        torch.set_num_threads(1)
-        ready.wait()
-
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="mercat-encode")
-    for _ in range(threads):
-        pool.submit(start)
-    ready.wait()
-    torch.set_num_threads(before)  # the setting is per thread, but also the default of threads yet to come
-    return pool

@@ -1,0 +1,149 @@
+"""Which forward pass an encoder runs on: chosen once, before any weights load, and said aloud."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal, Protocol, get_args
+
+from mercat.compute.device import Device, choose_device
+from mercat.encoders.base import Vectors
+from mercat.encoders.batching import Ids
+from mercat.encoders.checkpoint import Checkpoint
+from mercat.encoders.exported import GRAPHS, INT8, Exported, is_export, open_export
+from mercat.errors import ConfigError, MissingExtra, missing_extra
+
+Backend = Literal["auto", "packed", "torch", "onnx", "openvino"]
+BACKENDS = get_args(Backend)
+_RUNTIMES = {"onnx": ("onnxruntime", "serve"), "openvino": ("openvino", "openvino")}  # package, extra
+
+
+class Body(Protocol):
+    """The part that holds the weights: rows of token ids in, unit vectors out."""
+
+    def vectors(self, rows: Sequence[Ids]) -> Vectors:
+        """Return one unit vector per row of token ids: shape (rows, dimensions)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the settings of an encoder ask for. Raises ConfigError for what no encoder can be."""
+
+    backend: str
+    quantise: str
+    device: str
+    dtype: str
+
+    def __post_init__(self) -> None:
+        if self.backend not in BACKENDS:
+            raise ConfigError(f"backend = '{self.backend}'", f"Known: {', '.join(BACKENDS)}", "backend = 'auto'")
+        if self.quantise not in ("", INT8):
+            raise ConfigError(f"quantise = '{self.quantise}'", f"Known: {INT8}, or empty", f"quantise = '{INT8}'")
+        if self.quantise and self.backend != "onnx":
+            raise ConfigError(
+                f"quantise = '{self.quantise}'", f"It is for onnx; backend = '{self.backend}'", "backend = 'onnx'"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What an encoder runs on. `device.why` tells people what was chosen and why."""
+
+    backend: str
+    device: Device
+    exported: Exported | None = None
+
+    def body(self, checkpoint: Checkpoint, *, pooling: str, lanes: int) -> Body:
+        """Load the weights. `lanes` is how many threads will ask at the same time."""
+        pad_id, dimensions = checkpoint.pad_id, checkpoint.dimensions
+        if self.exported is not None and self.backend == "onnx":
+            from mercat.encoders.onnx import OnnxModel
+
+            return OnnxModel(self.exported, pad_id=pad_id, dimensions=dimensions)
+        if self.exported is not None:
+            from mercat.encoders.openvino import OpenVinoModel
+
+            return OpenVinoModel(
+                self.exported, pad_id=pad_id, dimensions=dimensions, dtype=self.device.dtype, lanes=lanes
+            )
+        if self.backend == "packed":
+            from mercat.encoders.packed import PackedBert
+
+            return PackedBert(checkpoint, pooling=pooling, dtype=self.device.dtype)
+        from mercat.encoders.padded import PaddedModel
+
+        return PaddedModel(checkpoint, pooling=pooling, device=self.device.name, dtype=self.device.dtype)
+
+
+def choose(wish: Wish, checkpoint: Checkpoint, *, fingerprint: str, folders: dict[str, Path]) -> Choice:
+    """Choose the forward pass. `folders` says where the export for each backend would lie.
+
+    "auto" takes torch; only where torch is not installed it takes an ONNX export, if there is one. Raises ConfigError
+    for what cannot be had together, MissingExtra, ArtifactError for an export that is missing, damaged or another's.
+    """
+    if checkpoint.exported:
+        if wish.backend not in ("auto", checkpoint.exported):
+            found = f"'{checkpoint.folder}' is an export for {checkpoint.exported}, without the weights"
+            raise ConfigError(f"backend = '{wish.backend}'", found, "backend = 'auto'")
+        return _on_export(wish, checkpoint.exported, checkpoint.folder, fingerprint, "the model's folder is an export")
+    if wish.backend in GRAPHS:
+        return _on_export(wish, wish.backend, folders[wish.backend], fingerprint, "as asked")
+    if not installed("torch"):
+        if wish.backend != "auto" or wish.device not in ("auto", "cpu") or not is_export(folders["onnx"]):
+            raise _no_torch(checkpoint, folders["onnx"])
+        return _on_export(wish, "onnx", folders["onnx"], fingerprint, "torch is not installed, an export is there")
+    return _on_torch(wish, checkpoint)
+
+
+def installed(module: str) -> bool:
+    """Return whether a module could be imported, without importing it."""
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def export_device(backend: str, *, quantise: str, device: str = "auto", dtype: str = "auto") -> Device:
+    """Return what an export computes on. Raises ConfigError for what it cannot: exports run on the CPU."""
+    if device not in ("auto", "cpu"):
+        raise ConfigError(f"device = '{device}'", f"The backend {backend} is for the CPU", "device = 'cpu'")
+    if backend == "onnx":
+        if dtype not in ("auto", "float32"):
+            raise ConfigError(f"dtype = '{dtype}'", "The backend onnx computes in float32", "dtype = 'auto'")
+        return Device("cpu", quantise or "float32", "")
+    if dtype not in ("auto", "float32", "bfloat16"):
+        raise ConfigError(f"dtype = '{dtype}'", f"The backend {backend} has float32 and bfloat16", "dtype = 'auto'")
+    return choose_device("cpu", dtype=dtype)
+
+
+def _on_export(wish: Wish, backend: str, folder: Path, fingerprint: str, why: str) -> Choice:
+    exported = open_export(folder, backend=backend, fingerprint=fingerprint)
+    device = export_device(backend, quantise=exported.quantise, device=wish.device, dtype=wish.dtype)
+    package, extra = _RUNTIMES[backend]
+    if not installed(package):
+        raise missing_extra(f"backend = '{backend}'", package, extra)
+    note = f"{backend}: {why}; {exported.nearness(device.dtype)}"
+    return Choice(backend, Device(device.name, device.dtype, note), exported)
+
+
+def _on_torch(wish: Wish, checkpoint: Checkpoint) -> Choice:
+    from mercat.encoders.packed import can_pack
+
+    device = choose_device(wish.device, dtype=wish.dtype)
+    fits = device.name == "cpu" and can_pack(checkpoint.config)
+    if wish.backend == "packed" and not fits:
+        found = f"It is for BERT on the CPU; this is {checkpoint.config.get('model_type')} on {device.name}"
+        raise ConfigError("backend = 'packed'", found, "backend = 'auto'")
+    backend = "packed" if fits and wish.backend != "torch" else "torch"
+    return Choice(backend, Device(device.name, device.dtype, f"{backend} forward pass; {device.why}"))
+
+
+def _no_torch(checkpoint: Checkpoint, folder: Path) -> MissingExtra:
+    return MissingExtra(
+        f"The model in '{checkpoint.folder}' needs the package 'torch'",
+        f"It is not installed, and there is no export in '{folder}'",
+        'pip install "mercat[train]", or take an export made elsewhere by: mercat models export',
+    )

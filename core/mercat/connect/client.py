@@ -6,9 +6,10 @@ import json as _json
 import random
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpcore
 import httpx
@@ -19,6 +20,7 @@ from mercat.connect.guard import Guard, Resolver, shown_url, system_resolver
 from mercat.connect.paging import Follow, walk
 from mercat.connect.response import RequestFailed, Response
 from mercat.connect.retry import PASSING, Pace, backoff_s, may_repeat, retry_after_s
+from mercat.connect.streaming import lines_of, timed_chunks
 from mercat.connect.transport import Deadline, GuardedTransport, trust
 
 _SUCCESS = range(200, 300)
@@ -29,6 +31,7 @@ _HARMLESS = frozenset({"user-agent", "accept", "accept-encoding", "if-none-match
 _NOT_SENT = (httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.PoolTimeout)
 _BROKEN = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError)
 USER_AGENT = "mercat/0.1"
+_Answer = TypeVar("_Answer")
 
 
 class Client:
@@ -136,16 +139,70 @@ class Client:
         request = self._build(
             method.upper(), url, params=params, headers=headers, json=json, data=data, content=content
         )
-        repeatable = may_repeat(request.method, has_key="idempotency-key" in request.headers)
         tries = self.retries if retries is None else retries
+        return self._repeated(request, tries, lambda: self._once(request, accept))
+
+    def _repeated(self, request: httpx.Request, tries: int, act: Callable[[], _Answer]) -> _Answer:
+        repeatable = may_repeat(request.method, has_key="idempotency-key" in request.headers)
         for attempt in range(tries + 1):
             try:
-                return self._once(request, accept)
+                return act()
             except RequestFailed as error:
                 if attempt == tries or not self._worth_waiting(error, repeatable=repeatable):
                     raise
                 self._wait(error, attempt)
         raise AssertionError("the loop returns or raises")
+
+    def lines(
+        self,
+        url: str,
+        *,
+        json: Any,
+        headers: Mapping[str, str] | None = None,
+        total_s: float = 600.0,
+    ) -> Iterator[str]:
+        """Send a POST and yield the lines of its answer as they arrive, without their ends.
+
+        `timeout_s` bounds the wait for the first byte and each silence after it, `total_s` the whole. The request is
+        sent again as `request` does it, but never after the first line. Close the iterator to hang up early. Raises
+        RequestFailed for an answer that is packed.
+        """
+        given = {"accept-encoding": "identity", **(headers or {})}
+        request = self._build("POST", url, params=None, headers=given, json=json, data=None, content=None)
+        until = self._monotonic() + total_s
+        answer = self._repeated(request, self.retries, lambda: self._opened(request, total_s))
+        try:
+            chunks = timed_chunks(
+                answer.iter_raw(),
+                within=self._deadline.within,
+                pause_s=self.timeout_s,
+                left_s=lambda: until - self._monotonic(),
+            )
+            with self._explained(request):
+                yield from lines_of(chunks, max_bytes=self.max_bytes, shown=self._masked(shown_url(request.url)))
+        finally:
+            answer.close()
+
+    def _opened(self, request: httpx.Request, total_s: float) -> httpx.Response:
+        """Send a request and return the answer unread, once its status is a success."""
+        self._pace.wait(request.url.host)
+        with self._explained(request), self._deadline.within(min(self.timeout_s, total_s)):
+            answer = self._transport.handle_request(_timed(request, self.timeout_s))
+            try:
+                packed = answer.headers.get("content-encoding", "identity")
+                if answer.status_code in _SUCCESS and packed == "identity":
+                    return answer
+                shown = self._masked(shown_url(request.url))
+                body = read_body(answer.iter_raw(), encoding=packed, max_bytes=self.max_bytes, shown=shown)
+            except BaseException:
+                answer.close()
+                raise
+        answer.close()
+        if answer.status_code in _SUCCESS:
+            raise RequestFailed(self._asked(request), f"It is packed as '{packed}'", "a server that sends it plain")
+        raise self._bad_status(
+            request, Response(answer.status_code, dict(answer.headers.items()), body, str(request.url))
+        )
 
     def _build(
         self, method: str, url: str, *, json: Any, headers: Mapping[str, str] | None, **parts: Any
@@ -180,7 +237,7 @@ class Client:
 
     def _exchange(self, request: httpx.Request, hops: tuple[tuple[int, str], ...]) -> Response:
         self._pace.wait(request.url.host)
-        try:
+        with self._explained(request):
             answer = self._transport.handle_request(_timed(request, self.timeout_s))
             try:
                 body = read_body(
@@ -191,6 +248,13 @@ class Client:
                 )
             finally:
                 answer.close()
+        return Response(answer.status_code, dict(answer.headers.items()), body, str(request.url), hops)
+
+    @contextmanager
+    def _explained(self, request: httpx.Request) -> Iterator[None]:
+        """Say in mercat's terms why a connection failed or broke."""
+        try:
+            yield
         except _NOT_SENT as error:
             found = f"No connection ({self._masked(str(error)) or type(error).__name__})"
             raise RequestFailed(
@@ -201,7 +265,6 @@ class Client:
             raise RequestFailed(self._asked(request), found, "again later", maybe_done=True, passing=True) from None
         except httpcore.UnsupportedProtocol as error:
             raise RequestFailed(self._asked(request), self._masked(str(error))) from None
-        return Response(answer.status_code, dict(answer.headers.items()), body, str(request.url), hops)
 
     def _redirected(self, request: httpx.Request, response: Response) -> httpx.Request:
         target = self._guard.check_url(str(request.url.join(self._location(request, response))))

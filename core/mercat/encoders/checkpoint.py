@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import re
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mercat.encoders.exported import is_export, read_description
-from mercat.encoders.folder import plain_file, read_json, refuse_adapter, refuse_claims, weight_files
-from mercat.encoders.tensors import read_header
 from mercat.errors import ArtifactError
+from mercat.pretrained.folder import plain_file, read_json, refuse_adapter, refuse_claims, weight_files
+from mercat.pretrained.sums import sha256
+from mercat.pretrained.tensors import read_header
 
 POOLINGS = ("mean", "cls", "last")
 _LARGEST = 1_000_000  # tokenizers write 1e30 where they mean "no limit"
 _E5 = re.compile(r"(^|[^a-z0-9])e5([^a-z0-9]|$)")
-
-_hashes: dict[tuple[str, int, int], str] = {}
-_hashing = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,17 +113,6 @@ def _exported(folder: Path) -> Checkpoint:
         exported=read["backend"],
         quantise=read["quantise"],
     )
-
-
-def sha256(path: Path) -> str:
-    """Return the hash of a file; that of an unchanged file (path, size, time of change) is remembered."""
-    stat = path.stat()
-    key = (str(path.resolve()), stat.st_size, stat.st_mtime_ns)
-    with _hashing:
-        if key not in _hashes:
-            with path.open("rb") as file:
-                _hashes[key] = hashlib.file_digest(file, "sha256").hexdigest()
-        return _hashes[key]
 
 
 def _joint_sha256(files: tuple[Path, ...]) -> str:

@@ -15,11 +15,12 @@ from mercat.artifacts.files import fsync
 from mercat.encoders import runtimes
 from mercat.encoders.backends import Choice, export_device, installed
 from mercat.encoders.batching import Ids
-from mercat.encoders.checkpoint import Checkpoint, sha256
+from mercat.encoders.checkpoint import Checkpoint
 from mercat.encoders.exported import DESCRIPTION, GRAPHS, SCHEMA, TOKENIZER, Exported, open_export
 from mercat.encoders.padded import PaddedModel, pool
 from mercat.encoders.parity import LEAST, parity
 from mercat.errors import ArtifactError, ConfigError, missing_extra
+from mercat.pretrained.sums import sha256
 
 if TYPE_CHECKING:
     from mercat.encoders.transformer import Transformer

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from mercat.artifacts.files import sha256
-from mercat.encoders.folder import plain_file, read_json
 from mercat.errors import ArtifactError
+from mercat.pretrained.folder import plain_file, read_json
 
 SCHEMA = 1
 DESCRIPTION = "mercat-export.json"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from mercat.encoders.base import Vectors
 from mercat.encoders.batching import Ids, pad
-from mercat.encoders.folder import ADAPTERS, VARIANT
 from mercat.errors import ArtifactError, missing_extra
+from mercat.pretrained.folder import ADAPTERS, VARIANT
 
 if TYPE_CHECKING:
     import torch

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mercat.encoders.folder import ADAPTERS, VARIANT
+from mercat.pretrained.folder import ADAPTERS, VARIANT
 
 _MODULES = "sentence_transformers.models"
 _hooking = threading.Lock()

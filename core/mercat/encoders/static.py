@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from mercat.artifacts import Artifacts
 from mercat.encoders.base import EncoderInfo, Role, Vectors
-from mercat.encoders.resolve import resolve
 from mercat.encoders.static_tables import (
     StaticFolder,
     StaticTables,
@@ -25,6 +24,7 @@ from mercat.encoders.static_tables import (
     unknown_token,
 )
 from mercat.errors import ConfigError
+from mercat.pretrained.resolve import resolve
 
 IN_ARTIFACT = "encoder"
 """The folder inside an artifact that holds the model."""

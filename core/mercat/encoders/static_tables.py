@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from mercat.artifacts import load_arrays, save_arrays
 from mercat.encoders.base import Vectors
-from mercat.encoders.checkpoint import sha256
-from mercat.encoders.folder import plain_file, read_json, weight_files
-from mercat.encoders.tensors import Tensor, read_header
 from mercat.errors import ArtifactError, missing_extra
+from mercat.pretrained.folder import plain_file, read_json, weight_files
+from mercat.pretrained.sums import sha256
+from mercat.pretrained.tensors import Tensor, read_header
 
 MAX_TOKENS = 512  # model2vec's own default
 _TYPES = {"embeddings": {"F16", "F32", "F64", "I8"}, "weights": {"F16", "F32", "F64"}, "mapping": {"I32", "I64"}}

@@ -17,10 +17,10 @@ from mercat.encoders.base import EncoderInfo, Role, Vectors
 from mercat.encoders.batching import Ids, plan
 from mercat.encoders.checkpoint import POOLINGS, Checkpoint, read_checkpoint
 from mercat.encoders.exported import GRAPHS, Exported, exports_root, place
-from mercat.encoders.resolve import resolve
 from mercat.encoders.running import Running
 from mercat.encoders.texts import readable
 from mercat.errors import ArtifactError, ConfigError, missing_extra
+from mercat.pretrained.resolve import resolve
 
 _CHARACTERS_PER_TOKEN = 64  # no text has longer tokens on average: what lies behind could not be seen anyway
 

@@ -13,10 +13,10 @@ import numpy as np
 
 from mercat.compute.threads import cores
 from mercat.encoders.base import EncoderInfo, Role, Vectors
-from mercat.encoders.checkpoint import sha256
-from mercat.encoders.resolve import UNIVERSAL, packaged_folder
 from mercat.encoders.texts import readable
 from mercat.errors import missing_extra
+from mercat.pretrained.resolve import UNIVERSAL, packaged_folder
+from mercat.pretrained.sums import sha256
 
 _DIMENSIONS = 512
 _PARAMETERS = 68_900_000  # 65.5 million of them an 8-bit table

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from mercat.encoders import resolve as places
-from mercat.encoders.checkpoint import read_checkpoint, sha256
-from mercat.encoders.resolve import Packaged, packaged_folder, resolve
+from mercat.encoders.checkpoint import read_checkpoint
 from mercat.errors import ArtifactError, UnknownName
+from mercat.pretrained import resolve as places
+from mercat.pretrained.resolve import Packaged, packaged_folder, resolve
+from mercat.pretrained.sums import sha256
 
 
 @pytest.fixture
@@ -213,7 +214,7 @@ def hub() -> Iterator[tuple[str, list[str]]]:
 
 def resolved(model: str, hub: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Resolve in a process of its own: the hub's client reads its environment when it is imported."""
-    code = "import sys; from mercat.encoders.resolve import resolve; print(resolve(sys.argv[1]))"
+    code = "import sys; from mercat.pretrained.resolve import resolve; print(resolve(sys.argv[1]))"
     given = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
     given |= {"HF_ENDPOINT": hub, "HF_HOME": str(home), "HF_HUB_DISABLE_TELEMETRY": "1", **environment}
     command = [sys.executable, "-c", code, model]

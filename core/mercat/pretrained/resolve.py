@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from mercat.encoders.checkpoint import sha256
 from mercat.errors import ArtifactError, ConnectError, missing_extra, unknown_name
+from mercat.pretrained.sums import sha256
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _HUB_FILES = ("*.json", "*.safetensors", "vocab.txt", "merges.txt", "*.model")  # never a pickle, never code

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mercat.encoders.tensors import Tensor
 from mercat.errors import ArtifactError
+from mercat.pretrained.tensors import Tensor
 
 VARIANT = "adapted"
 ADAPTED, ADAPTERS = f"model.{VARIANT}.safetensors", "adapters.safetensors"  # a body, and what it is not served without

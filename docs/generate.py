@@ -85,13 +85,19 @@ def full_registry() -> Registry:
 def _command(path: str, command: Any, *, summary: str = "") -> Iterator[str]:
     inner: dict[str, Any] = getattr(command, "commands", {})
     if inner:
-        yield from ("", f"### `{path}`", "", summary)
+        alone = command.invoke_without_command
+        yield from ("", f"### `{path}`", "", (command.callback.__doc__ or "").strip() if alone else summary)
+        yield from _options(command) if alone else ()
         for name, each in inner.items():
             yield from _command(f"{path} {name}", each)
         return
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     shown = " ".join([path, *(_argument(p) for p in arguments)])
     yield from ("", f"### `{shown}`", "", (command.help or summary).strip())
+    yield from _options(command)
+
+
+def _options(command: Any) -> Iterator[str]:
     rows = [f"| `{_names(p)}` | {(p.help or '').strip()} | {_default(p.default)} |" for p in command.params]
     if rows:
         yield from ("", "| | | default |", "| --- | --- | --- |", *rows)

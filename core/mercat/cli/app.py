@@ -20,7 +20,7 @@ COMMANDS = {
     "plugins": "List installed plugins, and why one is off",
     "doctor": "Find what is or will be in the way, and its cure",
     "config": "Show every setting and where it came from",
-    "models": "Show encoders: what they are and what they run on",
+    "models": "Show encoders and what they run on, or export one",
     "ingest": "Take in rows from sources, once or as a service",
     "index": "Build, inspect or move the search indexes",
     "train": "Run fine-tune recipes and keep the artifacts",

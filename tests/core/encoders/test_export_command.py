@@ -1,0 +1,108 @@
+"""`mercat models export`: what it makes, what it says, and what it refuses."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import mercat
+from mercat.cli.app import main
+from mercat.encoders import backends
+from mercat.encoders.cache import unwrap
+
+CONFIG = """
+[mercat]
+folder = "workspace"
+
+[encoders.default]
+use = "transformer"
+model = "MODEL"
+device = "cpu"
+dtype = "float32"
+max_tokens = 20
+
+[encoders.words]
+use = "hashing"
+"""
+
+
+@pytest.fixture
+def place(tiny, tmp_path, monkeypatch):
+    for package in ("onnx", "onnxruntime"):
+        if not backends.installed(package):
+            pytest.skip(f"{package} is not installed")
+    (tmp_path / "mercat.toml").write_text(CONFIG.replace("MODEL", str(tiny)))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    return tmp_path
+
+
+def said(capsys, *words):
+    """Return the exit code, and what was printed on both streams."""
+    code = main(words)
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_an_export_is_made_in_the_workspace_and_then_runs(place, capsys):
+    code, out, err = said(capsys, "models", "export", "--json")
+    assert (code, err) == (0, "")
+    row = json.loads(out)
+    assert (row["name"], row["backend"], row["dtype"]) == ("default", "onnx", "float32")
+    assert 0.9999 < row["least_cosine"] <= row["mean_cosine"] < 1.0001
+    assert Path(row["folder"]).parent == place / "workspace" / "exports"
+    assert row["size_mb"] > 0
+    on_onnx = ["--set", "encoders.default.backend=onnx"]
+    code, out, err = said(capsys, "models", *on_onnx, "--json")
+    shown = {each["name"]: each for each in json.loads(out)}
+    assert (code, err) == (0, "")
+    assert shown["default"]["backend"] == "onnx"
+    assert shown["default"]["fingerprint"] == row["fingerprint"]
+    assert "cosine to the original at least" in shown["default"]["note"]
+    with mercat.open("mercat.toml") as app, mercat.open("mercat.toml", overrides=[on_onnx[1]]) as other:
+        one, two = (unwrap(each.get("encoders", "default")).encode(["my card"]) for each in (app, other))
+        assert (one * two).sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_int8_says_that_its_vectors_are_others(place, capsys):
+    code, out, err = said(capsys, "models", "export", "default", "--int8")
+    assert (code, err) == (0, "")
+    assert 'Now name it: [encoders.default] backend = "onnx" and quantise = "int8"' in out
+    assert "a space of their own" in out
+    code, out, _ = said(
+        capsys, "models", "--json", "--set", "encoders.default.backend=onnx", "--set", "encoders.default.quantise=int8"
+    )
+    assert code == 0
+    assert json.loads(out)[0]["dtype"] == "int8"
+
+
+def test_openvino(place, capsys):
+    if not backends.installed("openvino"):
+        pytest.skip("openvino is not installed")
+    code, out, err = said(capsys, "models", "export", "--backend", "openvino", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["backend"] == "openvino"
+
+
+@pytest.mark.parametrize(
+    ("words", "told", "cure"),
+    [
+        (["models", "--set", "encoders.default.backend=onnx"], "has no mercat-export.json", "mercat models export"),
+        (["models", "export", "defalt"], "Did you mean 'default'?", "add [encoders.defalt]"),
+        (["models", "export", "words"], "It is made by 'hashing'", 'use = "transformer"'),
+        (["models", "export", "--backend", "openvino", "--int8"], "It is for onnx", "backend = 'onnx'"),
+    ],
+)
+def test_what_cannot_be_is_one_line_with_its_cure(place, capsys, words, told, cure):
+    code, out, err = said(capsys, *words)
+    assert (code, out) == (1, "")
+    assert told in err
+    assert cure in err.partition("Try: ")[2]
+    assert err.count("\n") == 1
+
+
+def test_options_in_front_of_the_command_are_refused_rather_than_lost(place, capsys):
+    code, out, err = said(capsys, "models", "--config", "other.toml", "export")
+    assert (code, out) == (2, "")
+    assert "--config belongs behind 'export'" in err
+    assert said(capsys, "models", "export", "--backend", "torch")[0] == 2

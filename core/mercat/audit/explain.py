@@ -67,7 +67,7 @@ def occlusion(value: Value, size: int) -> NDArray[np.float64]:
     return np.asarray(found[0] - found[1:])
 
 
-def local_linear(value: Value, size: int, *, samples: int = 200, seed: int = 0) -> NDArray[np.float64]:
+def local_linear(value: Value, size: int, *, samples: int = 150, seed: int = 0) -> NDArray[np.float64]:
     """Return the weights, shape (size,), of a linear model of the values of random subsets, near ones counting more."""
     rng = np.random.default_rng(seed)
     removed = rng.integers(1, size + 1, size=samples)
@@ -82,7 +82,7 @@ def local_linear(value: Value, size: int, *, samples: int = 200, seed: int = 0) 
     return np.asarray(solved[1:])
 
 
-def shapley(value: Value, size: int, *, orders: int = 20, seed: int = 0) -> NDArray[np.float64]:
+def shapley(value: Value, size: int, *, orders: int = 12, seed: int = 0) -> NDArray[np.float64]:
     """Return the mean of what each piece adds when it is put in, shape (size,), over `orders` orders and their reverse.
 
     The weights sum to the value of the whole text minus that of the text without words.

@@ -27,7 +27,14 @@ class Finding:
 
 def findings(audit: Audit) -> list[Finding]:
     """Return the findings in the order of the report."""
-    return [*_accuracy(audit), *_calibration(audit), *_fairness(audit), *_robustness(audit)]
+    return [
+        *_accuracy(audit),
+        *_calibration(audit),
+        *_fairness(audit),
+        *_robustness(audit),
+        *_explained(audit),
+        *_doubts(audit),
+    ]
 
 
 def percent(share: float, digits: int = 1) -> str:
@@ -86,6 +93,33 @@ def _robustness(audit: Audit) -> Iterator[Finding]:
         f"{worst.way}: accuracy falls by {percent(worst.drop.value)}, {percent(worst.flips.value)} of labels change"
     )
     yield Finding("robustness", _level(worst.drop.value), "Most harmful change", percent(worst.drop.value), meaning)
+
+
+def _explained(audit: Audit) -> Iterator[Finding]:
+    found = audit.explained
+    if found is None:
+        return
+    if found.over_random.low <= 0:
+        meaning = "no method finds the words that matter better than a random order: trust none"
+        yield Finding("explanations", "warn", "Explanation to trust", "none", meaning)
+        return
+    real = found.over_next.low > 0
+    meaning = f"{'ahead of' if real else 'no surer than'} {found.next}, over {len(found.texts)} texts"
+    yield Finding("explanations", "info", "Explanation to trust", found.trusted, meaning)
+
+
+def _doubts(audit: Audit) -> Iterator[Finding]:
+    doubted, shared = audit.suspects, audit.overlap
+    share = doubted.count / max(doubted.rows, 1)
+    meaning = f"labels doubted, of {doubted.rows:,}; about {percent(doubted.noise)} may be wrong"
+    yield Finding("labels", "warn" if share > _SURE else "good", "Suspect labels", f"{doubted.count:,}", meaning)
+    if not shared.learned:
+        meaning = "the rows it learned from are not in the store"
+        yield Finding("leaks", "info", "Leaks from training", "not checked", meaning)
+        return
+    level: Level = "good" if not shared.leaking else "warn" if shared.leaking <= _SURE * shared.rows else "bad"
+    meaning = f"of {shared.rows:,} rows have a text that training has, or nearly"
+    yield Finding("leaks", level, "Leaks from training", f"{shared.leaking:,}", meaning)
 
 
 def _level(share: float) -> Level:

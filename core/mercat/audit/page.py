@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -9,13 +10,24 @@ import jinja2
 from markupsafe import Markup
 
 from mercat.audit import pictures
+from mercat.audit.card import card
 from mercat.audit.findings import findings, percent
 
 if TYPE_CHECKING:
+    from mercat.audit.faithful import Explanation, Faithfulness
     from mercat.audit.run import Audit
     from mercat.evaluation import Metric
 
-SECTIONS = (("calibration", "Calibration"), ("fairness", "Fairness"), ("robustness", "Robustness"))
+SECTIONS = (
+    ("calibration", "Calibration"),
+    ("fairness", "Fairness"),
+    ("robustness", "Robustness"),
+    ("explanations", "Explanations"),
+    ("labels", "Labels"),
+    ("leaks", "Leaks"),
+    ("card", "Model card"),
+)
+_MOST_SHADE = 0.55
 
 
 def page(audit: Audit) -> str:
@@ -30,8 +42,11 @@ def page(audit: Audit) -> str:
         sections=SECTIONS,
         style=style,
         findings=found,
+        card=card(audit),
         concerns=[each for each in found if each.level in ("warn", "bad")],
         pictures=pictures,
+        letters="abcde",
+        lines=_lines,
         threshold_at=covered if abstains else None,
     )
 
@@ -58,12 +73,30 @@ def _around(pair: tuple[str, str]) -> tuple[str, str, str]:
     return after[:start], after[start : len(after) - end], after[len(after) - end :]
 
 
+def _lines(methods: Sequence[Faithfulness], curve: str) -> dict[str, tuple[float, ...]]:
+    """Return the named curve of every method."""
+    return {each.method: getattr(each, curve) for each in methods}
+
+
+def _shaded(text: Explanation, method: str) -> list[tuple[str, str]]:
+    """Return (piece of the text, CSS of its background): words for the label green, words against it orange."""
+    weights = text.weights[method]
+    top = max(map(abs, weights)) or 1.0
+    found, at = [], 0
+    for (start, end), weight in zip(text.spans, weights, strict=True):
+        tone = "for" if weight > 0 else "against"
+        style = f"background:rgb(var(--{tone}) / {_MOST_SHADE * abs(weight) / top:.2f})"
+        found += [(text.text[at:start], ""), (text.text[start:end], style)]
+        at = end
+    return [*found, (text.text[at:], "")]
+
+
 @cache
 def _environment() -> jinja2.Environment:
     loader = jinja2.PackageLoader("mercat.audit", "templates")
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    more: dict[str, Any] = {"percent": percent, "span": _span, "around": _around, "points": _points}
+    more: dict[str, Any] = {"percent": percent, "span": _span, "around": _around, "points": _points, "shaded": _shaded}
     environment.filters.update(more)
     return environment

@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 from mercat.audit.calibration import Bin
 
 WIDTH, HEIGHT = 400, 290
-LEFT, RIGHT, TOP, BOTTOM = 46, 14, 14, 44
+LEFT, RIGHT, TOP, BOTTOM = 46, 20, 14, 44
 Point = tuple[float, float]
 
 

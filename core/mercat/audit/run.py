@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
+from mercat.artifacts import Artifact
 from mercat.audit.base import sample, score_rows
 from mercat.audit.calibration import Calibration, calibrate
+from mercat.audit.faithful import Explained, explain
+from mercat.audit.overlap import Overlap, overlap
 from mercat.audit.robustness import Robustness, robustness
 from mercat.audit.slices import Slices, by_column
 from mercat.audit.subject import Subject
+from mercat.audit.suspects import Suspects, suspects
 from mercat.audit.swaps import Swaps, counterfactuals
 from mercat.errors import ConfigError, DataError
 from mercat.training.base import Progress
@@ -25,6 +30,8 @@ class Sizes:
 
     changed: int = 300
     swapped: int = 200
+    explained: int = 16
+    compared: int = 5000
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
@@ -34,7 +41,7 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """Everything that was found. `data` says in words which rows were looked at."""
+    """Everything that was found. `data` says in words which rows were looked at, `about` what artifact.json says."""
 
     name: str
     version: str
@@ -44,11 +51,15 @@ class Audit:
     data: str
     rows: int
     labels: tuple[str, ...]
+    about: Mapping[str, Any]
     sizes: Sizes
     calibration: Calibration
     slices: tuple[Slices, ...]
     swaps: tuple[Swaps, ...]
     robustness: tuple[Robustness, ...]
+    explained: Explained | None
+    suspects: Suspects
+    overlap: Overlap
 
 
 def audit(
@@ -67,7 +78,9 @@ def audit(
     _check(scorer, rows, subject.data)
     sizes = sizes or Sizes()
     scored = score_rows(scorer, rows, progress=progress)
-    changing = scored.at(sample(range(len(rows)), sizes.changed, seed=seed))
+    changing, explaining = (
+        scored.at(sample(range(len(rows)), size, seed=seed)) for size in (sizes.changed, sizes.explained)
+    )
     return Audit(
         name=artifact.name,
         version=artifact.version,
@@ -77,6 +90,7 @@ def audit(
         data=subject.data,
         rows=len(rows),
         labels=scorer.labels,
+        about=_about(artifact),
         sizes=sizes,
         calibration=calibrate(scored, seed=seed),
         slices=tuple(by_column(scored, seed=seed)),
@@ -86,7 +100,15 @@ def audit(
             )
         ),
         robustness=tuple(robustness(scorer.scores, changing, seed=seed, progress=progress)),
+        explained=explain(scorer, explaining, gradients=subject.gradients, seed=seed, progress=progress),
+        suspects=suspects(scored),
+        overlap=overlap(subject.parts, sample(rows, sizes.compared, seed=seed)),
     )
+
+
+def _about(artifact: Artifact) -> dict[str, Any]:
+    names = ("kind", "provider", "config", "encoder_fingerprint", "data_digest", "seed", "metrics", "details")
+    return {**{name: getattr(artifact, name) for name in names}, "created_at": artifact.created_at.isoformat()}
 
 
 def _check(scorer: Scorer, rows: Sequence[Example], data: str) -> None:

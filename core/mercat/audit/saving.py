@@ -1,4 +1,4 @@
-"""What an audit leaves behind: `audit.json` for programs and `report.html` for people."""
+"""What an audit leaves behind: `audit.json` for programs, `report.html` for people, `model_card.md` for both."""
 
 from __future__ import annotations
 
@@ -10,26 +10,28 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from mercat.audit.card import card, markdown
 from mercat.audit.findings import findings
 from mercat.audit.page import page
 from mercat.audit.run import Audit
 
-DATA, REPORT = "audit.json", "report.html"
+DATA, REPORT, CARD = "audit.json", "report.html", "model_card.md"
 SCHEMA = 1
 
 
 def save(audit: Audit, folder: Path) -> Path:
-    """Write both files into `folder`, which is made if it is not there; return the path of the report."""
+    """Write the three files into `folder`, which is made if it is not there; return the path of the report."""
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(as_data(audit), indent=2, ensure_ascii=False, allow_nan=False)
     (folder / DATA).write_text(text + "\n", encoding="utf-8")
     (folder / REPORT).write_text(page(audit), encoding="utf-8")
+    (folder / CARD).write_text(markdown(audit), encoding="utf-8")
     return folder / REPORT
 
 
 def as_data(audit: Audit) -> dict[str, Any]:
     """Return the audit as JSON-able data; a figure that is not defined is null."""
-    return {"schema": SCHEMA, **_plain(audit), "findings": _plain(findings(audit))}
+    return {"schema": SCHEMA, **_plain(audit), "findings": _plain(findings(audit)), "card": _plain(card(audit))}
 
 
 def _plain(value: Any) -> Any:
@@ -39,6 +41,8 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(str, value))
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, float):

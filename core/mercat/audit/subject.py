@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from mercat.artifacts import Artifact
+from mercat.audit.gradients import IntegratedGradients, gradients_of
 from mercat.errors import ConfigError, DataError
 from mercat.store import Store
 from mercat.training.base import Progress, Run
@@ -34,13 +35,16 @@ class Auditable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A classifier and the rows to try it on; `data` says which those are, `parts` what it learned from."""
+    """A classifier and the rows to try it on; `data` says which those are, `parts` what it learned from.
+
+    `gradients` explain it where its encoder is a transformer."""
 
     artifact: Artifact
     scorer: Scorer
     rows: Sequence[Example]
     data: str
     parts: Mapping[str, Sequence[Example]]
+    gradients: IntegratedGradients | None = None
 
 
 def subject_of(
@@ -56,15 +60,16 @@ def subject_of(
             "An audit needs a text classifier", found, "mercat artifacts list, for one of kind classifier"
         )
     run = Run(artifact.name, store, scratch, artifact.seed, progress)
-    scorer = recipe.scorer(artifact.folder)
+    scorer, gradients = recipe.scorer(artifact.folder), gradients_of(artifact.folder, getattr(recipe, "encoder", None))
     if data is not None:
         learned = recipe.parts(run) if store.count("examples", recipe.collection) else None
         parts = {"train": learned.train, "validation": learned.validation} if learned else {}
-        return Subject(artifact, scorer, read_rows(data), data.name, parts)
+        return Subject(artifact, scorer, read_rows(data), data.name, parts, gradients)
     learned = recipe.parts(run)
     rows = unseen(artifact.folder, learned.test)
     words = f"the test part of the collection '{recipe.collection}'"
-    return Subject(artifact, scorer, rows, words, {"train": learned.train, "validation": learned.validation})
+    parts = {"train": learned.train, "validation": learned.validation}
+    return Subject(artifact, scorer, rows, words, parts, gradients)
 
 
 def read_rows(path: Path) -> list[Example]:

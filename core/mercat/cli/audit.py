@@ -33,18 +33,25 @@ def audit(
         Path | None,
         typer.Option("--out", help="The folder for report.html and audit.json; in the workspace otherwise."),
     ] = None,
+    changed: Annotated[int, typer.Option(min=1, help="How many texts are written otherwise.")] = 300,
+    explained: Annotated[
+        int, typer.Option(min=1, help="How many texts are explained, a few hundred questions each.")
+    ] = 16,
     seed: Annotated[int, typer.Option(min=0, help="The seed of everything random.")] = 0,
     config: ConfigOption = DEFAULT_CONFIG,
     set_: SetOption = None,
     json: JsonOption = False,
 ) -> None:
     """Calibration, fairness, robustness, explanations, leaks and suspect labels, on rows that training never saw."""
-    from mercat.audit import as_data, findings
+    from mercat.audit import Sizes, as_data, findings
     from mercat.cli.reports import bars
     from mercat.jobs import audit_artifact
 
+    sizes = Sizes(changed=changed, explained=explained)
     with opened(config, set_) as workspace, bars(quiet=json) as progress:
-        found, report = audit_artifact(workspace, artifact, data=data, folder=out, seed=seed, progress=progress)
+        found, report = audit_artifact(
+            workspace, artifact, data=data, folder=out, sizes=sizes, seed=seed, progress=progress
+        )
     if json:
         typer.echo(to_json({**as_data(found), "report": str(report)}))
         return

@@ -25,6 +25,12 @@ CORE = (
         "A server of the OpenAI or TEI API; texts leave this machine",
     ),
     ("encoders", "hashing", "mercat.encoders.hashing:Hashing", "Character n-grams hashed to a vector; for tests"),
+    (
+        "generators",
+        "openai",
+        "mercat.generators.remote:OpenAI",
+        "A server of the OpenAI API; prompts leave this machine",
+    ),
     ("indexes", "auto", "mercat.indexes.auto:Auto", "FAISS where it is installed, exact otherwise; says which"),
     ("indexes", "exact", "mercat.indexes.exact:Exact", "Exact search in numpy"),
     ("indexes", "faiss", "mercat.indexes.faiss:Faiss", "FAISS, on the CPU or a GPU"),

@@ -20,6 +20,7 @@ KINDS: dict[str, str] = {
     "transforms": "mercat.flow.transforms:Transform",
     "tasks": "mercat.flow.tasks:Task",
     "encoders": "mercat.encoders.base:Encoder",
+    "generators": "mercat.generators.base:Generator",
     "classifiers": "mercat.classifiers.base:Classifier",
     "indexes": "mercat.indexes.base:IndexFactory",
     "retrievers": "mercat.retrieval.base:Retriever",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mercat.testing.encoders import EncoderContract as EncoderContract
     from mercat.testing.flow import TaskContract as TaskContract
     from mercat.testing.flow import TransformContract as TransformContract
+    from mercat.testing.generators import GeneratorContract as GeneratorContract
     from mercat.testing.heads import HeadContract as HeadContract
     from mercat.testing.indexes import IndexContract as IndexContract
     from mercat.testing.plugins import PluginContract as PluginContract
@@ -25,6 +26,7 @@ _WHERE = {
     "ClassifierContract": "classifiers",
     "EncoderContract": "encoders",
     "FakeRetriever": "doubles",
+    "GeneratorContract": "generators",
     "HeadContract": "heads",
     "IndexContract": "indexes",
     "PluginContract": "plugins",

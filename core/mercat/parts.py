@@ -41,6 +41,7 @@ CORE = (
     ("recipes", "linear", "mercat.training.linear:Linear", "Frozen encoder, logistic regression on top: seconds"),
     ("recipes", "full", "mercat.training.full:Full", "Fine-tune the whole encoder with a head: most accurate"),
     ("recipes", "lora", "mercat.training.lora:Lora", "Fine-tune low-rank adapters of the encoder (PEFT)"),
+    ("recipes", "adalora", "mercat.training.adalora:AdaLora", "Low-rank adapters, rank where it matters (PEFT)"),
     ("recipes", "ia3", "mercat.training.ia3:Ia3", "Fine-tune factors of keys, values and activations (PEFT)"),
     ("recipes", "adapter", "mercat.training.adapter:Adapter", "Fine-tune small layers between frozen ones"),
     ("recipes", "bitfit", "mercat.training.bitfit:BitFit", "Fine-tune the biases of the encoder alone"),

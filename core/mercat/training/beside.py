@@ -35,7 +35,9 @@ class PeftRecipe(PartialRecipe):
             raise missing_extra(f"The recipe '{recipe}'", "peft", "train") from error
         if adapters_of(body):
             found = "It has bottleneck adapters, which cannot be merged with others"
-            raise ConfigError(f"The recipe '{recipe}' on this encoder", found, "use = 'full', or the encoder before them")
+            raise ConfigError(
+                f"The recipe '{recipe}' on this encoder", found, "use = 'full', or the encoder before them"
+            )
         return get_peft_model(body, self.configuration(body))
 
     def merged(self, body: Any, folder: Path) -> Any:

@@ -2,6 +2,7 @@
 
 scratch/step-000120/model.safetensors        the weights that learn
                    /optimiser.safetensors    AdamW's two moments per weight, and the random state
+                   /steering.safetensors     what a recipe remembers between updates, if it does
                    /state.json               where the run stood
        /best.safetensors                     the weights of the best epoch so far
        /epoch-0002.safetensors               the weights after an epoch that will be averaged
@@ -61,7 +62,14 @@ class Checkpoints:
     def __init__(self, folder: Path, digest: str) -> None:
         self.folder, self.digest, self.foreign = folder, digest, False
 
-    def save(self, model: torch.nn.Module, optimiser: torch.optim.Optimizer, place: Place) -> None:
+    def save(
+        self,
+        model: torch.nn.Module,
+        optimiser: torch.optim.Optimizer,
+        place: Place,
+        *,
+        steering: Mapping[str, torch.Tensor] | None = None,
+    ) -> None:
         """Write everything beside the last checkpoint, then point to it; then remove the last one."""
         name = f"step-{place.updates:08d}-{place.epoch:04d}"
         target, temporary = self.folder / name, self.folder / f".new-{os.getpid()}"
@@ -69,6 +77,8 @@ class Checkpoints:
         temporary.mkdir(parents=True)
         _save(temporary / "model.safetensors", learning(model))
         _save(temporary / "optimiser.safetensors", {**_moments(model, optimiser), **_random_state(model)})
+        if steering is not None:
+            _save(temporary / "steering.safetensors", steering)
         (temporary / "state.json").write_text(json.dumps(asdict(place)))
         for path in temporary.iterdir():
             _fsync(path)
@@ -101,6 +111,11 @@ class Checkpoints:
         _put_random_state(model, saved)
         history = [EpochFigures(**figures) for figures in fields.pop("history")]
         return Place(**fields, history=history)
+
+    def load_steering(self) -> dict[str, torch.Tensor]:
+        """Return what was saved as `steering` with the last checkpoint, of the shapes that it had."""
+        folder = self._latest()
+        return _load(folder / "steering.safetensors") if folder else {}
 
     def save_best(self, model: torch.nn.Module) -> None:
         """Keep the weights of the best epoch so far."""

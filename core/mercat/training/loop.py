@@ -22,6 +22,7 @@ from mercat.training.batches import Encoded, epoch_batches, length_batches, pad
 from mercat.training.checkpoint import Checkpoints, EpochFigures, Place
 from mercat.training.compare import mean_f1
 from mercat.training.model import in_head, layer_of
+from mercat.training.steering import Steering
 from mercat.training.unfreezing import Unfreeze, Unfreezing
 
 Choice = Literal["accuracy", "macro_f1", "loss"]
@@ -71,6 +72,10 @@ class LoopSettings:
         if self.unfreeze not in ("at-once", "gradual"):
             raise ConfigError(f"unfreeze = '{self.unfreeze}'", "Known: at-once, gradual", "unfreeze = 'gradual'")
 
+    def updates(self, rows: int) -> int:
+        """Return how many updates all epochs over so many rows make."""
+        return self.epochs * math.ceil(rows / self.batch_size)
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -111,10 +116,12 @@ class Loop:
         class_weights: NDArray[np.float32] | None = None,
         on_epoch: Sequence[OnEpoch] = (),
         adversary: Adversary | None = None,
+        steering: Steering | None = None,
     ) -> None:
         self.model, self.settings, self.train, self.validation = model, settings, train, validation
         self._pad_id, self._checkpoints, self._seed = pad_id, checkpoints, seed
-        self._progress, self._clock, self._on_epoch, self._adversary = progress, clock, on_epoch, adversary
+        self._progress, self._clock, self._on_epoch = progress, clock, on_epoch
+        self._adversary, self._steering = adversary, steering
         self._device = next(model.parameters()).device
         weights = None if class_weights is None else torch.from_numpy(class_weights).to(self._device)
         self._loss = torch.nn.CrossEntropyLoss(weight=weights, label_smoothing=settings.label_smoothing)
@@ -122,14 +129,14 @@ class Loop:
         self._groups = parameter_groups(model, settings)
         self._optimiser = torch.optim.AdamW(self._groups, fused=True)  # a fifth less time per step on a CPU
         self._rates = [float(group["lr"]) for group in self._groups]
-        self._per_epoch = math.ceil(len(train) / settings.batch_size)
+        self._total = settings.updates(len(train))
 
     def run(self) -> Outcome:
         """Train, or go on from the last checkpoint; leave the model at its best epoch, in evaluation mode."""
         devices = [self._device] if self._device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(self._seed)
-            place = self._checkpoints.load(self.model, self._optimiser) or Place(self._checkpoints.digest)
+            place = self._begin()
             resumed_at = place.updates
             self._started = self._saved = self._clock() - place.seconds
             if not resumed_at:
@@ -149,8 +156,19 @@ class Loop:
             self._checkpoints.foreign,
             place.seconds,
             averaged,
-            [*filter(None, [self._unfreezing.note(len(place.history))])],
+            self._notes(place),
         )
+
+    def _begin(self) -> Place:
+        """Return where the last checkpoint stood, with everything as it was there, or the very beginning."""
+        place = self._checkpoints.load(self.model, self._optimiser)
+        if place and self._steering:
+            self._steering.restore(self._checkpoints.load_steering())
+        return place or Place(self._checkpoints.digest)
+
+    def _notes(self, place: Place) -> list[str]:
+        notes = [self._unfreezing.note(len(place.history)), self._steering.note() if self._steering else ""]
+        return [note for note in notes if note]
 
     def _end(self, place: Place) -> int:
         """Bring the model to the mean of the last epochs or to the best one; return how many were averaged."""
@@ -178,6 +196,8 @@ class Loop:
         torch.nn.utils.clip_grad_norm_(self._weights(), self.settings.gradient_clip)
         self._set_rates(place.updates)
         self._optimiser.step()
+        if self._steering:
+            self._steering.stepped(place.updates + 1)
         self._optimiser.zero_grad()
         place.step += 1
         place.updates += 1
@@ -198,15 +218,14 @@ class Loop:
                 f"The learning rate is {self.settings.learning_rate}",
                 "learning_rate = a smaller value in mercat.toml",
             )
-        loss.backward()
+        (loss + self._steering.penalty() if self._steering else loss).backward()
         if self._adversary:
             with self._adversary.attacking():
                 self._loss(self._logits(self.train, rows), targets).backward()
         return logits, loss
 
     def _set_rates(self, updates: int) -> None:
-        total = self.settings.epochs * self._per_epoch
-        share = rate_share(updates, total=total, warmup=self.settings.warmup)
+        share = rate_share(updates, total=self._total, warmup=self.settings.warmup)
         for group, rate in zip(self._optimiser.param_groups, self._rates, strict=True):
             group["lr"] = rate * share
 
@@ -253,22 +272,22 @@ class Loop:
         return [weight for group in self._groups for weight in group["params"]]
 
     def _tell(self, place: Place) -> None:
-        total = self.settings.epochs * self._per_epoch
         spent = self._clock() - self._started
         rate = place.updates / spent if spent > 0 else 0.0
         self._progress(
             "train",
             place.updates,
-            total,
+            self._total,
             loss=place.loss_sum / place.seen,
             accuracy=place.right / place.seen,
-            eta_s=(total - place.updates) / rate if rate else 0.0,
+            eta_s=(self._total - place.updates) / rate if rate else 0.0,
         )
 
     def _save(self, place: Place) -> None:
         self._saved = self._clock()
         place.seconds = self._saved - self._started
-        self._checkpoints.save(self.model, self._optimiser, place)
+        steering = self._steering.state() if self._steering else None
+        self._checkpoints.save(self.model, self._optimiser, place, steering=steering)
 
 
 def predict(model: torch.nn.Module, part: Encoded, *, pad_id: int, batch_size: int = 64) -> NDArray[np.float32]:

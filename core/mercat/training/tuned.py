@@ -41,6 +41,7 @@ try:
     from mercat.training.checkpoint import Checkpoints
     from mercat.training.loop import Loop, LoopSettings, Outcome, predict
     from mercat.training.model import PooledClassifier, freeze, token_ids, tunable
+    from mercat.training.steering import Steering
 except ImportError as error:
     raise missing_extra("Fine-tuning", error.name or "torch", "train") from error
 
@@ -87,6 +88,10 @@ class TunedRecipe(ClassifierRecipe):
     def merged(self, body: Any, folder: Path) -> Any:
         """Return the body as it is saved; adapters may be written into `folder` on their own."""
         return body
+
+    def steering(self, model: PooledClassifier, *, updates: int) -> Steering | None:
+        """Return what takes part in each of the loop's `updates`; None for plain descent. Called before the first."""
+        return None
 
     def shape(self) -> Mapping[str, Any]:
         """Return what, beside the loop's settings, shapes the result; a checkpoint of another shape is not used."""
@@ -180,6 +185,7 @@ class TunedRecipe(ClassifierRecipe):
                 clock=self._monotonic,
                 class_weights=class_weights(labels_of(parts.train), parts.labels) if self.class_weight else None,
                 adversary=self._adversary(model),
+                steering=self.steering(model, updates=self.settings.updates(len(encoded["train"]))),
             ).run()
         finally:
             for tracker in trackers:

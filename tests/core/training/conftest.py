@@ -64,7 +64,7 @@ def body_of_minilm():
 
 @pytest.fixture
 def resumes(store, tmp_path):
-    """Return a function that holds an interrupted run of `make()`'s recipe against a whole one, and returns both."""
+    """Return a function that holds an interrupted run of the recipe `make(**more)` against a whole one, and returns both."""
 
     class Interrupted(Exception):
         pass
@@ -76,7 +76,7 @@ def resumes(store, tmp_path):
 
         store.upsert(topic_examples(150), collection="intents")
         with pytest.raises(Interrupted):
-            train_in(tmp_path, make(), store=store, progress=stop)
+            train_in(tmp_path, make(checkpoint_every_s=0.0), store=store, progress=stop)
         resumed = train_in(tmp_path, make(), store=store)
         whole = train_in(tmp_path / "whole", make(), store=store)
         ours, theirs = load_report(resumed.folder), load_report(whole.folder)

@@ -58,10 +58,8 @@ def test_adapters_are_a_hundredth_of_minilm(body_of_minilm, placement, places):
 
 
 def test_an_interrupted_run_gives_the_figures_of_a_whole_one(resumes, tiny_bert):
-    def make():
-        return Adapter(
-            Transformer(str(tiny_bert)), collection="intents", placement="pfeiffer", checkpoint_every_s=0.0, **QUICK
-        )
+    def make(**more):
+        return Adapter(Transformer(str(tiny_bert)), collection="intents", placement="pfeiffer", **QUICK, **more)
 
     resumes(make, at=11)
 

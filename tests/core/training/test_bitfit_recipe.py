@@ -52,7 +52,7 @@ def test_an_encoder_without_biases_is_refused():
 
 
 def test_an_interrupted_run_gives_the_figures_of_a_whole_one(resumes, tiny_bert):
-    def make():
-        return BitFit(Transformer(str(tiny_bert)), collection="intents", checkpoint_every_s=0.0, **QUICK)
+    def make(**more):
+        return BitFit(Transformer(str(tiny_bert)), collection="intents", **QUICK, **more)
 
     resumes(make, at=11)

@@ -74,7 +74,7 @@ def test_layers_of_other_families_are_found_and_strange_ones_refused():
 
 
 def test_an_interrupted_run_gives_the_figures_of_a_whole_one(resumes, tiny_bert):
-    def make():
-        return Ia3(Transformer(str(tiny_bert)), collection="intents", checkpoint_every_s=0.0, **QUICK)
+    def make(**more):
+        return Ia3(Transformer(str(tiny_bert)), collection="intents", **QUICK, **more)
 
     resumes(make, at=11)

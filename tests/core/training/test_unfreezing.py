@@ -61,8 +61,8 @@ def test_what_waits_has_no_gradient_and_is_ready_again_after_the_block():
 def test_an_interrupted_run_gives_the_figures_of_a_whole_one(resumes, tiny_bert):
     """Interrupted in the second epoch, with one layer still at rest."""
 
-    def make():
-        return Full(Transformer(str(tiny_bert)), collection="intents", epochs=3, checkpoint_every_s=0.0, **QUICK)
+    def make(**more):
+        return Full(Transformer(str(tiny_bert)), collection="intents", epochs=3, **QUICK, **more)
 
     resumes(make, at=11)
 

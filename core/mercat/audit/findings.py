@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 Level = Literal["good", "warn", "bad", "info"]
 _MANY_FLIPS, _SOME_FLIPS = 0.15, 0.05
 _SURE = 0.05
+_LEAST = 10  # a share of fewer texts says too little for the first screen
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ def _fairness(audit: Audit) -> Iterator[Finding]:
         sure = "more than luck" if real else "no more than luck among as many slices"
         level: Level = ("bad" if widest.gap > 0.1 else "warn") if real else "good"
         yield Finding("fairness", level, "Largest gap", percent(widest.gap), f"{where}; {sure}")
-    swapped = [each for each in audit.swaps if each.rows]
+    swapped = [each for each in audit.swaps if each.rows >= _LEAST]
     if swapped:
         worst = max(swapped, key=lambda each: each.flips.value)
         yield Finding(
@@ -85,7 +86,7 @@ def _fairness(audit: Audit) -> Iterator[Finding]:
 
 
 def _robustness(audit: Audit) -> Iterator[Finding]:
-    kept = [each for each in audit.robustness if each.keeps_label]
+    kept = [each for each in audit.robustness if each.keeps_label and each.rows >= _LEAST]
     if not kept:
         return
     worst = max(kept, key=lambda each: (each.drop.value, each.flips.value))
@@ -118,7 +119,7 @@ def _doubts(audit: Audit) -> Iterator[Finding]:
         yield Finding("leaks", "info", "Leaks from training", "not checked", meaning)
         return
     level: Level = "good" if not shared.leaking else "warn" if shared.leaking <= _SURE * shared.rows else "bad"
-    meaning = f"of {shared.rows:,} rows have a text that training has, or nearly"
+    meaning = f"at most, of {shared.rows:,} rows, have a text that training has, or nearly"
     yield Finding("leaks", level, "Leaks from training", f"{shared.leaking:,}", meaning)
 
 

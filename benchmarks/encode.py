@@ -2,8 +2,8 @@
 
 Rounds of ours and theirs take turns, so that a busy machine slows both; a ratio is the median over rounds.
 `cpu_ratio` is that of CPU seconds, which other programs disturb less. Theirs runs with its documented defaults
-(`SentenceTransformer(folder).encode(texts)`), ours with `Transformer(name).encode(texts)`. A set of texts is a row: a
-run that was stopped goes on at the next one.
+(`SentenceTransformer(folder).encode(texts)`), ours with `Transformer(name).encode(texts)`, and then on each backend for
+which an export is made. A set of texts on a backend is a row: a run that was stopped goes on at the next one.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -19,34 +21,60 @@ from benchmarks.frame import Context, Missing
 
 SUMMARY = "Encoding speed on short and long texts, and how near the vectors are"
 NEEDS = ("banking77", "scifact")
-TAKES = "3 minutes"
+TAKES = "8 minutes"
 
 _MODEL = "all-MiniLM-L6-v2"
 _ROUNDS = 15
+EXPORTS = {"onnx": ("onnx", ""), "int8": ("onnx", "int8"), "openvino": ("openvino", "")}
+"""The names of rows beside the default, and the backend and the rounding behind each."""
 
 
 def run(context: Context) -> None:
-    models = cache(lambda: _models(context))  # loaded only if a row is to be measured
-    digest = context.digest(*NEEDS)
-    cosines: list[float] = []
-    for name, texts in (("short", _short), ("long", _long)):
-        row = context.row([name], lambda texts=texts: _measured(context, texts(context), *models()), digest=digest)
-        _record(context, name, row)
-        cosines += row["cosines"]
+    with TemporaryDirectory(prefix="mercat-encode-") as folder:
+        theirs = cache(_sentence_transformer)
+        for kind in ("", *EXPORTS):
+            models = cache(lambda kind=kind: _models(context, kind, Path(folder), theirs))  # only if a row needs them
+            try:
+                _measure_all(context, kind, models)
+            except Missing as error:
+                if not kind:
+                    raise
+                context.note(f"{kind}.left_out", str(error))
+
+
+def _measure_all(context: Context, kind: str, models: Callable[[], tuple[Any, ...]]) -> None:
+    """Measure both sets of texts on one backend and record the figures, under its name unless it is the default."""
     from mercat.evaluation.bootstrap import interval
 
+    digest, prefix = context.digest(*NEEDS), f"{kind}." if kind else ""
+    cosines: list[float] = []
+    for name, texts in (("short", _short), ("long", _long)):
+        key = [kind, name] if kind else [name]
+        row = context.row(key, lambda texts=texts: _measured(context, texts(context), *models()), digest=digest)
+        _record(context, f"{prefix}{name}", row, prefix)
+        cosines += row["cosines"]
     mean = interval(cosines)
-    context.record("mean_cosine", mean.value, low=mean.low, high=mean.high, n=mean.n)
-    context.record("min_cosine", min(cosines), n=len(cosines))
+    context.record(f"{prefix}mean_cosine", mean.value, low=mean.low, high=mean.high, n=mean.n)
+    context.record(f"{prefix}min_cosine", min(cosines), n=len(cosines))
 
 
-def _models(context: Context) -> tuple[Any, Callable[..., Any], dict[str, Any]]:
-    """Return ours, theirs and what they are."""
+def _models(
+    context: Context, kind: str, folder: Path, peer: Callable[[str], tuple[Any, str]]
+) -> tuple[Any, Callable[..., Any], dict[str, Any]]:
+    """Return ours, theirs and what they are. Raises Missing if a backend's package is not there."""
     from mercat.encoders.transformer import Transformer
+    from mercat.errors import MissingExtra
 
-    ours = Transformer(_MODEL)
+    ours = Transformer(_MODEL, workspace_folder=folder)
+    if kind:
+        backend, quantise = EXPORTS[kind]
+        ours = ours.on(backend, quantise=quantise)
+        try:
+            ours.export()
+        except MissingExtra as error:
+            raise Missing(str(error)) from error
     ours.warm_up()
-    theirs, version = _sentence_transformer(str(ours.checkpoint.folder))
+    theirs, version = peer(str(ours.checkpoint.folder))
     told = {"backend": ours.info().backend, "dtype": ours.info().dtype, "note": ours.info().note}
     return ours.encode, theirs, {"encoder": told, "peer_version": version}
 
@@ -75,7 +103,7 @@ def _measured(
     return {"texts": len(texts), "rounds": rounds, "cosines": cosines.astype(float).tolist(), "notes": notes}
 
 
-def _record(context: Context, name: str, row: dict[str, Any]) -> None:
+def _record(context: Context, name: str, row: dict[str, Any], prefix: str) -> None:
     """Record speeds and their ratios."""
     for word, place in (("", 0), ("cpu_", 1)):
         ratios = [slow[place] / fast[place] for slow, fast in row["rounds"]]
@@ -85,7 +113,7 @@ def _record(context: Context, name: str, row: dict[str, Any]) -> None:
             f"{name}.texts_per_s", [row["texts"] / both[side][0] for both in row["rounds"]], peer=peer
         )
     for key, value in row["notes"].items():
-        context.note(key, value)
+        context.note(f"{prefix}{key}", value)
 
 
 def _timed(encode: Callable[..., Any], texts: Sequence[str]) -> tuple[float, float]:

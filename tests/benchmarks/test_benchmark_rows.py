@@ -101,7 +101,8 @@ def timed(frame: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
         return seconds(encoder, texts)
 
     monkeypatch.setattr(encode, "_timed", timed)
-    monkeypatch.setattr(encode, "_models", lambda context: (one.encode, other.encode, {"peer_version": "0"}))
+    monkeypatch.setattr(encode, "_models", lambda *asked: (one.encode, other.encode, {"peer_version": "0"}))
+    monkeypatch.setattr(encode, "EXPORTS", {})
     return seen
 
 
@@ -121,9 +122,36 @@ def test_encoding_goes_on_with_the_texts_that_are_missing(
     assert result["results"]["short.texts_per_s"]["n"] == 15
     assert result["notes"] == {"peer_version": "0"}
     timed.clear()
-    monkeypatch.setattr(encode, "_models", lambda context: pytest.fail("nothing is left to measure"))
+    monkeypatch.setattr(encode, "_models", lambda *asked: pytest.fail("nothing is left to measure"))
     assert measure("encode")["results"] == result["results"]
     assert timed == []
+
+
+def test_encoding_on_other_backends_is_recorded_under_their_names(
+    frame: ModuleType, measure: Any, timed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode = importlib.import_module("benchmarks.encode")
+    plain, turned = Hashing(dimensions=64), Hashing(dimensions=64)
+
+    def models(context: Any, kind: str, *rest: Any) -> Any:
+        if kind == "absent":
+            raise frame.Missing("needs the package 'absent'")
+        encoded = (lambda texts: -turned.encode(texts)) if kind == "turned" else plain.encode
+        return encoded, plain.encode, {"peer_version": kind}
+
+    monkeypatch.setattr(encode, "EXPORTS", {"turned": ("onnx", ""), "absent": ("onnx", "int8")})
+    monkeypatch.setattr(encode, "_models", models)
+    result = measure("encode")
+    found = result["results"]
+    assert found["mean_cosine"]["value"] == pytest.approx(1)
+    assert found["turned.mean_cosine"]["value"] == pytest.approx(-1)
+    assert found["turned.short.texts_per_s"]["value"] > 0
+    assert not [name for name in found if name.startswith("absent")]
+    assert result["notes"] == {
+        "peer_version": "",
+        "turned.peer_version": "turned",
+        "absent.left_out": "needs the package 'absent'",
+    }
 
 
 def test_an_interval_is_that_of_the_median_or_is_not_there(measure: Any, timed: list[str]) -> None:

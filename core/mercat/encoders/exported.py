@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mercat.artifacts.files import sha256
 from mercat.errors import ArtifactError
 from mercat.pretrained.folder import plain_file, read_json
+from mercat.pretrained.sums import sha256
 
 SCHEMA = 1
 DESCRIPTION = "mercat-export.json"

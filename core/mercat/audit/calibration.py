@@ -103,9 +103,11 @@ def ece_by_chance(confidences: NDArray[np.float64], *, bins: int = BINS, seed: i
     """Return the 95th percentile of the error that a perfectly calibrated classifier shows on as many rows."""
     rng = np.random.default_rng(seed)
     parts = _parted(confidences, bins)
-    right = rng.random((_SIMULATED, len(confidences))) < confidences
-    gaps = [np.abs((right[:, places] - confidences[places]).sum(axis=1)) for places in parts]
-    return float(np.percentile(np.sum(gaps, axis=0) / len(confidences), 95))
+    errors = []
+    for _ in range(_SIMULATED):
+        gaps = (rng.random(len(confidences)) < confidences) - confidences
+        errors.append(sum(abs(float(gaps[places].sum())) for places in parts) / len(confidences))
+    return float(np.percentile(errors, 95))
 
 
 def wilson(hits: int, rows: int, *, z: float = 1.959964) -> tuple[float, float]:

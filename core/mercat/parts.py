@@ -25,6 +25,7 @@ CORE = (
         "A server of the OpenAI or TEI API; texts leave this machine",
     ),
     ("encoders", "hashing", "mercat.encoders.hashing:Hashing", "Character n-grams hashed to a vector; for tests"),
+    ("generators", "local", "mercat.generators.local:Local", "A causal transformer on this machine"),
     (
         "generators",
         "openai",

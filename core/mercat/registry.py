@@ -218,6 +218,7 @@ class Registry:
     transforms: Shelf
     tasks: Shelf
     encoders: Shelf
+    generators: Shelf
     classifiers: Shelf
     indexes: Shelf
     retrievers: Shelf

@@ -50,6 +50,16 @@ def test_what_is_saved_is_served(tiny, tmp_path, placement, backend):
     assert served.checkpoint.parameters == sum(weight.numel() for weight in body.parameters())
 
 
+def test_an_export_has_the_adapters(tiny, tmp_path):
+    for package in ("onnx", "onnxruntime"):
+        pytest.importorskip(package)
+    base = Transformer(str(tiny), max_tokens=32)
+    body = saved(base, tmp_path / "model")
+    exported = Transformer.from_folder(tmp_path / "model", backend="onnx", workspace_folder=tmp_path)
+    exported.export()
+    np.testing.assert_allclose(exported.encode(TEXTS), vectors(base, body), atol=1e-5)
+
+
 @pytest.mark.parametrize("kind", ["distilbert", "mpnet", "roberta", "xlm-roberta"])
 def test_bodies_of_other_families_take_adapters(make_tiny, tmp_path, kind):
     names = {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64} if kind == "distilbert" else {}

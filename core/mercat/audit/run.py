@@ -76,11 +76,12 @@ def audit(
     """
     artifact, scorer, rows = subject.artifact, subject.scorer, subject.rows
     _check(scorer, rows, subject.data)
-    sizes = sizes or Sizes()
+    sizes, labels = sizes or Sizes(), scorer.labels
     scored = score_rows(scorer, rows, progress=progress)
     changing, explaining = (
         scored.at(sample(range(len(rows)), size, seed=seed)) for size in (sizes.changed, sizes.explained)
     )
+    swaps = counterfactuals(scorer.scores, labels, scored.texts, size=sizes.swapped, seed=seed, progress=progress)
     return Audit(
         name=artifact.name,
         version=artifact.version,
@@ -89,16 +90,12 @@ def audit(
         seed=seed,
         data=subject.data,
         rows=len(rows),
-        labels=scorer.labels,
+        labels=labels,
         about=_about(artifact),
         sizes=sizes,
         calibration=calibrate(scored, seed=seed),
         slices=tuple(by_column(scored, seed=seed)),
-        swaps=tuple(
-            counterfactuals(
-                scorer.scores, scorer.labels, scored.texts, size=sizes.swapped, seed=seed, progress=progress
-            )
-        ),
+        swaps=tuple(swaps),
         robustness=tuple(robustness(scorer.scores, changing, seed=seed, progress=progress)),
         explained=explain(scorer, explaining, gradients=subject.gradients, seed=seed, progress=progress),
         suspects=suspects(scored),

@@ -63,3 +63,22 @@ def test_a_file_that_cannot_be_used_is_told_in_one_line(run: Any, place: Path, t
     assert words in ran.err
     assert "Try: " in ran.err
     assert ran.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["audit", "intent"], "Did you mean 'intents'?"),
+        (["audit", "intents", "--set", "encoders.default.dimensions=64"], "Try: "),
+    ],
+)
+def test_what_is_not_there_is_told_with_its_cure(run: Any, place: Path, arguments: list[str], words: str) -> None:
+    ran = run(*arguments)
+    assert ran.code == 1, ran
+    assert words in ran.err
+    assert ran.err.count("\n") == 1
+    assert not (place / "workspace" / "audits").exists()
+
+
+def test_sizes_below_one_are_usage(run: Any, place: Path) -> None:
+    assert run("audit", "intents", "--explained", "0").code == 2

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from mercat.connect.base import Source as Source
     from mercat.encoders.base import Encoder as Encoder
     from mercat.errors import MercatError as MercatError
+    from mercat.generators.base import Generated as Generated
+    from mercat.generators.base import Generator as Generator
+    from mercat.generators.base import Prompt as Prompt
     from mercat.heads.base import Head as Head
     from mercat.hooks import PLUGIN_API as PLUGIN_API
     from mercat.hooks import hookimpl as hookimpl
@@ -62,6 +65,9 @@ _WHERE = {
     "Source": "connect.base",
     "Encoder": "encoders.base",
     "MercatError": "errors",
+    "Generated": "generators.base",
+    "Generator": "generators.base",
+    "Prompt": "generators.base",
     "Head": "heads.base",
     "PLUGIN_API": "hooks",
     "hookimpl": "hooks",

@@ -1,6 +1,9 @@
 """`mercat models export`: what it makes, what it says, and what it refuses."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +26,51 @@ max_tokens = 20
 
 [encoders.words]
 use = "hashing"
+"""
+
+LEARNED = """
+[sources.questions]
+use = "files/csv"
+path = "questions.csv"
+to = "examples"
+collection = "intents"
+
+[sources.articles]
+use = "files/csv"
+path = "articles.csv"
+collection = "help"
+
+[recipes.intents]
+use = "linear"
+encoder = "default"
+collection = "intents"
+
+[classifiers.intents]
+use = "trained"
+artifact = "intents"
+encoder = "default"
+
+[indexes.help]
+use = "exact"
+
+[retrievers.help]
+use = "dense"
+encoder = "default"
+index = "help"
+collection = "help"
+"""
+ANSWERING = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "transformers", "sentence_transformers", "onnx", "peft", "sklearn"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Blocked())
+import mercat
+with mercat.open("mercat.toml") as app:
+    (prediction,) = app.get("classifiers", "intents").predict_many(["where is my card"])
+    (hits,) = app.get("retrievers", "help").search_many(["my card has not arrived"], k=1)
+    print(prediction.label, hits[0].text, app.get("encoders", "default").info().note, sep="|")
 """
 
 
@@ -106,3 +154,27 @@ def test_options_in_front_of_the_command_are_refused_rather_than_lost(place, cap
     assert (code, out) == (2, "")
     assert "--config belongs behind 'export'" in err
     assert said(capsys, "models", "export", "--backend", "torch")[0] == 2
+
+
+def test_heads_and_indexes_made_with_torch_answer_without_it(place, capsys):
+    """Nothing is named anew for it: where torch is not installed "auto" takes the export that is there."""
+    pytest.importorskip("mercat_connectors", reason="the connectors are not installed")
+    places = ("where is my card", "the card has not arrived", "my card is late", "where is the card, it is late")
+    money = ("refund", "refund my parcel ?", "a refund, not the parcel", "is there no refund yet")
+    rows = [
+        f'"{text} {n}",{label}'
+        for label, texts in (("card", places), ("money", money))
+        for text in texts
+        for n in "123456"
+    ]
+    (place / "questions.csv").write_text("\n".join(["text,label", *rows]))
+    (place / "articles.csv").write_text("id,text\n1,my card has not arrived\n2,refund\n")
+    (place / "mercat.toml").write_text((place / "mercat.toml").read_text() + LEARNED)
+    for words in (["ingest"], ["train"], ["index", "build"], ["models", "export"]):
+        code, _, err = said(capsys, *words, "--json")
+        assert code == 0, err
+    ran = subprocess.run([sys.executable, "-c", ANSWERING], capture_output=True, text=True, env=dict(os.environ))
+    assert ran.returncode == 0, ran.stderr
+    label, text, note = ran.stdout.strip().split("|")
+    assert (label, text) == ("card", "my card has not arrived")
+    assert note.startswith("onnx: torch is not installed, an export is there")

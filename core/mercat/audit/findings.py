@@ -119,7 +119,7 @@ def _doubts(audit: Audit) -> Iterator[Finding]:
         yield Finding("leaks", "info", "Leaks from training", "not checked", meaning)
         return
     level: Level = "good" if not shared.leaking else "warn" if shared.leaking <= _SURE * shared.rows else "bad"
-    meaning = f"at most, of {shared.rows:,} rows, have a text that training has, or nearly"
+    meaning = f"rows of {shared.rows:,}, at most, whose text training has, or nearly has"
     yield Finding("leaks", level, "Leaks from training", f"{shared.leaking:,}", meaning)
 
 

@@ -37,7 +37,7 @@ def page(audit: Audit) -> str:
     covered = audit.calibration.coverage.value, 1.0 - audit.calibration.covered_accuracy.value
     abstains = audit.calibration.threshold > 0 and covered[1] == covered[1]
     found = findings(audit)
-    return environment.get_template("report.html").render(
+    shown = environment.get_template("report.html").render(
         audit=audit,
         sections=SECTIONS,
         style=style,
@@ -49,6 +49,7 @@ def page(audit: Audit) -> str:
         lines=_lines,
         threshold_at=covered if abstains else None,
     )
+    return shown.replace(" %", "\u00a0%")  # a figure and its sign stay on one line
 
 
 def _span(metric: Metric) -> str:

@@ -35,7 +35,7 @@ def can_pack(config: Mapping[str, Any]) -> bool:
 
 
 class PackedBert:
-    """A BERT body for inference on the CPU, read straight from safetensors."""
+    """A BERT body for inference on the CPU, read straight from safetensors. Raises ArtifactError for other weights."""
 
     def __init__(self, checkpoint: Checkpoint, *, pooling: str, dtype: str = "float32") -> None:
         import torch

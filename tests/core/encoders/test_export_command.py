@@ -143,7 +143,8 @@ def test_openvino(place, capsys):
 )
 def test_what_cannot_be_is_one_line_with_its_cure(place, capsys, words, told, cure):
     code, out, err = said(capsys, *words)
-    assert (code, out) == (1, "")
+    assert code == 1
+    assert not out or words[1] != "export"  # the other encoders may be shown
     assert told in err
     assert cure in err.partition("Try: ")[2]
     assert err.count("\n") == 1

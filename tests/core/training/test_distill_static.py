@@ -150,7 +150,7 @@ def test_values_out_of_range_are_refused(wrong):
 
 
 def test_more_dimensions_than_there_are_is_refused(store, tmp_path):
-    with pytest.raises(ConfigError, match="dimensions = 65. The encoder and its 40 tokens have 39"):
+    with pytest.raises(ConfigError, match=r"dimensions = 65. The encoder and its 40 tokens have 39"):
         train_in(tmp_path, DistillStatic(Hashing(), collection="intents", dimensions=65), store=store)
 
 

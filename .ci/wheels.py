@@ -27,7 +27,10 @@ NEED_AN_EXTRA: dict[str, tuple[str, ...]] = {
 }
 FREE = {
     f"mercat.training.{name}"
-    for name in ("base", "compare", "data", "evaluate", "linear", "progress", "report", "train")
+    for name in (
+        *("base", "compare", "data", "progress", "report", "train"),
+        *("classifying.evaluate", "classifying.linear"),
+    )
 }
 ENABLE = """
 import json, sys

@@ -4,61 +4,56 @@ from __future__ import annotations
 
 from mercat.registry import Registry
 
-CORE = (
-    (
-        "encoders",
-        "transformer",
-        "mercat.encoders.transformer:Transformer",
-        "A pretrained transformer by name or folder",
+_CLASSIFYING = "mercat.training.classifying"
+_ENCODING = "mercat.training.encoding"
+
+CORE = {
+    "encoders": (
+        ("transformer", "mercat.encoders.transformer:Transformer", "A pretrained transformer by name or folder"),
+        ("universal", "mercat.encoders.universal:Universal", "Universal sentence encoder, 16 languages, no torch"),
+        ("static", "mercat.encoders.static:Static", "Means of token vectors in model2vec's format, no torch"),
+        ("remote", "mercat.encoders.remote:Remote", "A server of the OpenAI or TEI API; texts leave this machine"),
+        ("hashing", "mercat.encoders.hashing:Hashing", "Character n-grams hashed to a vector; for tests"),
     ),
-    (
-        "encoders",
-        "universal",
-        "mercat.encoders.universal:Universal",
-        "Universal sentence encoder, 16 languages, no torch",
+    "generators": (
+        ("local", "mercat.generators.local:Local", "A causal transformer on this machine"),
+        ("openai", "mercat.generators.remote:OpenAI", "A server of the OpenAI API; prompts leave this machine"),
     ),
-    ("encoders", "static", "mercat.encoders.static:Static", "Means of token vectors in model2vec's format, no torch"),
-    (
-        "encoders",
-        "remote",
-        "mercat.encoders.remote:Remote",
-        "A server of the OpenAI or TEI API; texts leave this machine",
+    "indexes": (
+        ("auto", "mercat.indexes.auto:Auto", "FAISS where it is installed, exact otherwise; says which"),
+        ("exact", "mercat.indexes.exact:Exact", "Exact search in numpy"),
+        ("faiss", "mercat.indexes.faiss:Faiss", "FAISS, on the CPU or a GPU"),
     ),
-    ("encoders", "hashing", "mercat.encoders.hashing:Hashing", "Character n-grams hashed to a vector; for tests"),
-    ("generators", "local", "mercat.generators.local:Local", "A causal transformer on this machine"),
-    (
-        "generators",
-        "openai",
-        "mercat.generators.remote:OpenAI",
-        "A server of the OpenAI API; prompts leave this machine",
+    "retrievers": (
+        ("dense", "mercat.retrieval.dense:Dense", "Nearest vectors of one encoder"),
+        ("bm25", "mercat.retrieval.lexical:Bm25", "Keyword search (BM25), English and Chinese"),
+        ("hybrid", "mercat.retrieval.hybrid:Hybrid", "Dense and BM25 joined by reciprocal-rank fusion"),
     ),
-    ("indexes", "auto", "mercat.indexes.auto:Auto", "FAISS where it is installed, exact otherwise; says which"),
-    ("indexes", "exact", "mercat.indexes.exact:Exact", "Exact search in numpy"),
-    ("indexes", "faiss", "mercat.indexes.faiss:Faiss", "FAISS, on the CPU or a GPU"),
-    ("retrievers", "dense", "mercat.retrieval.dense:Dense", "Nearest vectors of one encoder"),
-    ("retrievers", "bm25", "mercat.retrieval.lexical:Bm25", "Keyword search (BM25), English and Chinese"),
-    ("retrievers", "hybrid", "mercat.retrieval.hybrid:Hybrid", "Dense and BM25 joined by reciprocal-rank fusion"),
-    ("classifiers", "trained", "mercat.classifiers.trained:TrainedClassifier", "The current version of an artifact"),
-    ("recipes", "linear", "mercat.training.linear:Linear", "Frozen encoder, logistic regression on top: seconds"),
-    ("recipes", "full", "mercat.training.full:Full", "Fine-tune the whole encoder with a head: most accurate"),
-    ("recipes", "lora", "mercat.training.lora:Lora", "Fine-tune low-rank adapters of the encoder (PEFT)"),
-    ("recipes", "adalora", "mercat.training.adalora:AdaLora", "Low-rank adapters, rank where it matters (PEFT)"),
-    ("recipes", "ia3", "mercat.training.ia3:Ia3", "Fine-tune factors of keys, values and activations (PEFT)"),
-    ("recipes", "adapter", "mercat.training.adapter:Adapter", "Fine-tune small layers between frozen ones"),
-    ("recipes", "bitfit", "mercat.training.bitfit:BitFit", "Fine-tune the biases of the encoder alone"),
-    ("recipes", "zero-shot", "mercat.training.zero_shot:ZeroShot", "Labels by their descriptions, nothing labelled"),
-    (
-        "recipes",
-        "distill-static",
-        "mercat.training.distill_static:DistillStatic",
-        "Turn any encoder into a table of token vectors, for `static`",
+    "classifiers": (("trained", "mercat.classifiers.trained:TrainedClassifier", "The current version of an artifact"),),
+    "recipes": (
+        ("linear", f"{_CLASSIFYING}.linear:Linear", "Frozen encoder, logistic regression on top: seconds"),
+        ("full", f"{_CLASSIFYING}.full:Full", "Fine-tune the whole encoder with a head: most accurate"),
+        ("lora", f"{_CLASSIFYING}.lora:Lora", "Fine-tune low-rank adapters of the encoder (PEFT)"),
+        ("adalora", f"{_CLASSIFYING}.adalora:AdaLora", "Low-rank adapters, rank where it matters (PEFT)"),
+        ("ia3", f"{_CLASSIFYING}.ia3:Ia3", "Fine-tune factors of keys, values and activations (PEFT)"),
+        ("adapter", f"{_CLASSIFYING}.adapter:Adapter", "Fine-tune small layers between frozen ones"),
+        ("bitfit", f"{_CLASSIFYING}.bitfit:BitFit", "Fine-tune the biases of the encoder alone"),
+        ("zero-shot", f"{_CLASSIFYING}.zero_shot:ZeroShot", "Labels by their descriptions, nothing labelled"),
+        (
+            "distill-static",
+            f"{_ENCODING}.distill_static:DistillStatic",
+            "Turn any encoder into a table of token vectors, for `static`",
+        ),
     ),
-    ("transforms", "redact", "mercat.flow.transforms:redact", "Replace personal data by placeholders"),
-    ("transforms", "language", "mercat.flow.transforms:language", "Fill in the locale from the text"),
-)
+    "transforms": (
+        ("redact", "mercat.flow.transforms:redact", "Replace personal data by placeholders"),
+        ("language", "mercat.flow.transforms:language", "Fill in the locale from the text"),
+    ),
+}
 
 
 def register_core(registry: Registry) -> None:
     """Add the core's parts to a fresh registry."""
-    for kind, name, target, summary in CORE:
-        registry.kind(kind).add(name, target, summary=summary)
+    for kind, parts in CORE.items():
+        for name, target, summary in parts:
+            registry.kind(kind).add(name, target, summary=summary)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mercat.training.base import Progress
-from mercat.training.classifier import Scorer
+from mercat.training.classifying.classifier import Scorer
 from mercat.training.progress import silent
 from mercat.values import Example
 

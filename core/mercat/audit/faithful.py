@@ -17,7 +17,7 @@ from mercat.audit.explain import Masked, Value, local_linear, occlusion, pieces,
 from mercat.audit.gradients import IntegratedGradients
 from mercat.evaluation import Metric, interval, paired
 from mercat.training.base import Progress
-from mercat.training.classifier import Scorer
+from mercat.training.classifying.classifier import Scorer
 from mercat.training.progress import silent
 
 OCCLUSION, LINEAR, SHAPLEY, GRADIENTS = "occlusion", "local linear", "Shapley", "integrated gradients"

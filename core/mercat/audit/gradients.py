@@ -18,7 +18,7 @@ from mercat.audit.explain import Spans
 from mercat.encoders.base import Encoder
 from mercat.encoders.cache import unwrap
 from mercat.heads import LinearHead, load_head
-from mercat.training.classifier import HEAD, ROLE, own_encoder
+from mercat.training.classifying.classifier import HEAD, ROLE, own_encoder
 
 if TYPE_CHECKING:
     from mercat.encoders.transformer import Transformer

@@ -19,7 +19,7 @@ from mercat.audit.suspects import Suspects, suspects
 from mercat.audit.swaps import Swaps, counterfactuals
 from mercat.errors import ConfigError, DataError
 from mercat.training.base import Progress
-from mercat.training.classifier import Scorer
+from mercat.training.classifying.classifier import Scorer
 from mercat.training.progress import silent
 from mercat.values import Example
 

@@ -13,7 +13,7 @@ from mercat.audit.gradients import IntegratedGradients, gradients_of
 from mercat.errors import ConfigError, DataError
 from mercat.store import Store
 from mercat.training.base import Progress, Run
-from mercat.training.classifier import Scorer
+from mercat.training.classifying.classifier import Scorer
 from mercat.training.data import Parts, unseen
 from mercat.values import Example
 

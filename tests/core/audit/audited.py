@@ -10,7 +10,7 @@ import numpy as np
 
 from mercat.artifacts import Artifact
 from mercat.audit import Audit, Subject, audit
-from mercat.training.classifier import Scorer
+from mercat.training.classifying.classifier import Scorer
 from mercat.values import Example
 
 LABELS = ("card lost or stolen", "refund", "delivery")

@@ -20,7 +20,7 @@ from mercat.audit.page import page
 from mercat.audit.pictures import ticks, track
 from mercat.errors import ConfigError, DataError
 from mercat.heads import LinearHead
-from mercat.training.classifier import Scorer
+from mercat.training.classifying.classifier import Scorer
 from mercat.training.progress import silent
 from mercat.values import Example
 

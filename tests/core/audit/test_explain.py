@@ -11,7 +11,7 @@ import pytest
 from mercat.audit.base import Scored
 from mercat.audit.explain import Masked, local_linear, occlusion, pieces, shapley, without
 from mercat.audit.faithful import RANDOM, area, curves, explain
-from mercat.training.classifier import Scorer
+from mercat.training.classifying.classifier import Scorer
 from mercat.values import Example
 
 WEIGHTS = np.array([0.5, -0.2, 0.0, 0.1])

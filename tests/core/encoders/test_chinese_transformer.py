@@ -16,7 +16,7 @@ pytest.importorskip("torch")
 from mercat.encoders.transformer import Transformer
 from mercat.store import Store
 from mercat.testing.training import train_in
-from mercat.training.lora import Lora
+from mercat.training.classifying.lora import Lora
 from mercat.training.report import load_report
 from mercat.values import Example
 

@@ -12,7 +12,7 @@ pytest.importorskip("optuna", reason="optuna is not installed")
 from mercat.encoders.hashing import Hashing
 from mercat.errors import ConfigError, DataError
 from mercat.testing.training import topic_examples
-from mercat.training.linear import Linear
+from mercat.training.classifying.linear import Linear
 from mercat.training.progress import silent
 from mercat.training.search import Range, next_parameters, parse_space, search
 

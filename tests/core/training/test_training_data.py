@@ -7,8 +7,8 @@ import pytest
 
 from mercat.errors import DataError
 from mercat.testing.training import topic_examples
-from mercat.training.batches import epoch_batches, length_batches
 from mercat.training.data import read_parts, save_rows, unseen
+from mercat.training.loop.batches import epoch_batches, length_batches
 from mercat.values import Example
 
 

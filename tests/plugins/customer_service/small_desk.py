@@ -11,7 +11,7 @@ from typing import Any
 from mercat.config import Config
 from mercat.encoders.hashing import Hashing
 from mercat.heads.linear import LinearHead
-from mercat.training.classifier import ROLE
+from mercat.training.classifying.classifier import ROLE
 from mercat.values import Document
 from mercat.workspace import Workspace
 from mercat_customer_service.values import Turn

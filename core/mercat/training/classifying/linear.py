@@ -1,0 +1,96 @@
+"""The recipe `linear`: the encoder stays as it is, logistic regression learns on its vectors. Seconds to minutes."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Literal
+
+from mercat.artifacts import ArtifactWriter
+from mercat.encoders.base import Encoder
+from mercat.errors import ConfigError
+from mercat.heads import LinearHead
+from mercat.training.base import Report, Run
+from mercat.training.classifying.classifier import (
+    Calibration,
+    ClassifierRecipe,
+    encode_kept,
+    finish,
+    labels_of,
+    texts_of,
+)
+from mercat.training.data import Split
+
+
+class Linear(ClassifierRecipe):
+    """Multinomial logistic regression on the frozen encoder's vectors.
+
+    The body stays shared with everything else that uses the encoder, so an answer costs one encoding for all heads.
+    `strength` is C, the inverse of the L2 penalty; "auto" takes the best of a grid on the validation part.
+    `class_weight = "balanced"` makes rare labels count as much as frequent ones. Raises ConfigError for a strength that
+    is not above 0.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        collection: str,
+        validation_share: float = 0.1,
+        test_share: float = 0.1,
+        split: Split = "auto",
+        calibration: Calibration = "temperature",
+        target_error: float | None = None,
+        strength: float | Literal["auto"] = "auto",
+        class_weight: Literal["balanced"] | None = None,
+        seed: int = 0,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if strength != "auto" and not 0 < strength < math.inf:
+            raise ConfigError(f"strength = {strength}", "It is a number above 0", 'strength = 1.0, or "auto"')
+        super().__init__(
+            encoder,
+            collection=collection,
+            validation_share=validation_share,
+            test_share=test_share,
+            split=split,
+            calibration=calibration,
+            target_error=target_error,
+            seed=seed,
+        )
+        self.strength, self.class_weight, self._monotonic = strength, class_weight, monotonic
+
+    def train(self, run: Run, writer: ArtifactWriter) -> Report:
+        """Encode train and validation rows, fit the head, calibrate it on validation rows, write both."""
+        started, parts = self._monotonic(), self.parts(run)
+        train, validation = (
+            encode_kept(self.encoder, texts_of(rows), folder=run.scratch, name=name, progress=run.progress)
+            for name, rows in (("train", parts.train), ("validation", parts.validation))
+        )
+        run.progress("fit", 0, 1)
+        head = LinearHead.fit(
+            train,
+            labels_of(parts.train),
+            fingerprint=self.encoder.fingerprint,
+            validation=(validation, labels_of(parts.validation)),
+            calibration=self.calibration,
+            class_weight=self.class_weight,
+            strength=self.strength,
+            max_error=self.target_error,
+            seed=run.seed,
+        )
+        run.progress("fit", 1, 1)
+        return finish(
+            writer,
+            head,
+            parts,
+            validation_vectors=validation,
+            seconds=self._monotonic() - started,
+            counts={
+                "parameters": self.encoder.info().parameters,
+                "trainable_parameters": head.weights.size + head.bias.size,
+            },
+            notes=(),
+            details={"temperature": head.temperature, "threshold": head.threshold},
+        )

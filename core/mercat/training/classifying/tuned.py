@@ -1,0 +1,288 @@
+"""What `full`, `lora` and their kin share: from parts to a fine-tuned body with a calibrated head, resumable."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mercat.artifacts import ArtifactWriter
+from mercat.compute.device import choose_device
+from mercat.encoders.base import Encoder
+from mercat.encoders.transformer import Transformer
+from mercat.errors import ArtifactError, ConfigError, missing_extra
+from mercat.heads import LinearHead
+from mercat.training.base import Report, Run
+from mercat.training.classifying.classifier import (
+    ENCODER,
+    ROLE,
+    ClassifierRecipe,
+    class_weights,
+    encode_kept,
+    finish,
+    labels_of,
+    texts_of,
+)
+from mercat.training.data import Parts
+from mercat.training.loop.batches import Encoded
+from mercat.training.tracking import TensorBoard, Tracker, board_of, require_tensorboard, tracked
+
+try:
+    import torch
+
+    from mercat.training.classifying.model import PooledClassifier, freeze, token_ids, tunable
+    from mercat.training.classifying.objective import Labelled, predict
+    from mercat.training.loop.adversary import Adversary
+    from mercat.training.loop.checkpoint import Checkpoints
+    from mercat.training.loop.loop import Loop, Outcome
+    from mercat.training.loop.objective import Objective
+    from mercat.training.loop.settings import LoopSettings
+    from mercat.training.loop.steering import Steering
+    from mercat.training.loop.weights import sizes
+except ImportError as error:
+    raise missing_extra("Fine-tuning", error.name or "torch", "train") from error
+
+_STRENGTH = 10.0  # C of the head that fine-tuning starts from
+_ALIKE = 0.02  # how far served probabilities may lie from those of training, in any number format
+
+
+class TunedRecipe(ClassifierRecipe):
+    """Fine-tunes the encoder's body together with a linear head; the artifact brings its own encoder.
+
+    Raises ConfigError for settings below their least.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        settings: LoopSettings,
+        max_tokens: int,
+        class_weight: Literal["balanced"] | None,
+        init_head_from_linear: bool,
+        freeze_layers: int,
+        device: str,
+        tensorboard: bool,
+        trackers: Sequence[Tracker],
+        monotonic: Callable[[], float],
+        **common: Any,
+    ) -> None:
+        super().__init__(encoder, **common)
+        for name, found, least in (("max_tokens", max_tokens, 1), ("freeze_layers", freeze_layers, 0)):
+            if found < least:
+                raise ConfigError(f"{name} = {found}", f"It is at least {least}", f"{name} = {least}")
+        if tensorboard:
+            require_tensorboard()
+        self.settings, self.max_tokens, self.class_weight = settings, max_tokens, class_weight
+        self.init_head_from_linear, self.freeze_layers, self.device = init_head_from_linear, freeze_layers, device
+        self.tensorboard, self.trackers, self._monotonic = tensorboard, trackers, monotonic
+
+    def adapted(self, body: Any) -> Any:
+        """Return the body as it learns. Called with the run's seed set."""
+        freeze(body, layers=self.freeze_layers)
+        return body
+
+    def merged(self, body: Any, folder: Path) -> Any:
+        """Return the body as it is saved; adapters may be written into `folder` on their own."""
+        return body
+
+    def steering(self, model: PooledClassifier, *, updates: int) -> Steering | None:
+        """Return what takes part in each of the loop's `updates`; None for plain descent. Called before the first."""
+        return None
+
+    def shape(self) -> Mapping[str, Any]:
+        """Return what, beside the loop's settings, shapes the result; a checkpoint of another shape is not used."""
+        return {
+            "recipe": type(self).__name__,
+            "loop": {key: value for key, value in asdict(self.settings).items() if key != "checkpoint_every_s"},
+            "max_tokens": self.max_tokens,
+            "class_weight": self.class_weight,
+            "init_head_from_linear": self.init_head_from_linear,
+            "freeze_layers": self.freeze_layers,
+        }
+
+    def train(self, run: Run, writer: ArtifactWriter) -> Report:
+        """Fine-tune on the train part, keep the epoch that does best on validation, write encoder, head and report."""
+        started, parts = self._monotonic(), self.parts(run)
+        base = tunable(self.encoder, max_tokens=self.max_tokens)
+        body, tokenizer = base.load_for_training()
+        checkpoints = Checkpoints(run.scratch, _digest(self.shape(), parts.digest, base.fingerprint, run.seed))
+        model = self._model(run, base, body, parts, resumed=checkpoints.ready)
+        encoded = {
+            name: _encoded(base, tokenizer, texts_of(rows), labels_of(rows), parts.labels)
+            for name, rows in (("train", parts.train), ("validation", _known(parts)))
+        }
+        outcome = self._run_loop(run, model, encoded, checkpoints, parts, base.checkpoint.pad_id)
+        logits = predict(model, encoded["validation"], pad_id=base.checkpoint.pad_id)
+        counts = sizes(model)  # before what was learned is merged
+        head, vectors = self._saved(writer.folder, base, tokenizer, model, parts)
+        return finish(
+            writer,
+            head,
+            parts,
+            validation_vectors=vectors,
+            seconds=self._monotonic() - started,
+            counts={"updates": outcome.updates, **counts},
+            notes=[*_notes(outcome, self.settings.epochs), *self._boards(run)],
+            details={**_details(outcome, head), "serving_difference": _difference(head, vectors, logits, parts)},
+        )
+
+    def _boards(self, run: Run) -> list[str]:
+        return [f"Curves: tensorboard --logdir {board_of(run.scratch).parent}"] if self.tensorboard else []
+
+    def _model(self, run: Run, base: Transformer, body: Any, parts: Parts, *, resumed: bool) -> PooledClassifier:
+        """Return body and head on their device, as they are before the first update."""
+        labels = parts.labels
+        with _seeded(run.seed):
+            adapted = self.adapted(body)
+            model = PooledClassifier(adapted, pooling=base.pooling, dimensions=base.dimensions, labels=len(labels))
+        if self.init_head_from_linear and not resumed:
+            model.start_from(self._linear_head(run, base, parts), labels)
+        return model.to(choose_device(self.device).name)
+
+    def _linear_head(self, run: Run, base: Transformer, parts: Parts) -> LinearHead:
+        """Fit a head on the body as it is: fine-tuning from there needs fewer epochs and moves the body less."""
+        validation, train = (
+            encode_kept(base, texts_of(rows), folder=run.scratch, name=name, progress=run.progress)
+            for name, rows in (("validation", parts.validation), ("train", parts.train))
+        )
+        base.close()
+        return LinearHead.fit(
+            train,
+            labels_of(parts.train),
+            fingerprint=base.fingerprint,
+            validation=(validation, labels_of(parts.validation)),
+            calibration="none",
+            class_weight=self.class_weight,
+            strength=_STRENGTH,
+            seed=run.seed,
+        )
+
+    def _run_loop(
+        self,
+        run: Run,
+        model: PooledClassifier,
+        encoded: Mapping[str, Encoded],
+        checkpoints: Checkpoints,
+        parts: Parts,
+        pad_id: int,
+    ) -> Outcome:
+        trackers = [*self.trackers]
+        if self.tensorboard:
+            trackers.append(TensorBoard(board_of(run.scratch)))
+        try:
+            return Loop(
+                model,
+                self.settings,
+                objective=self.objective(encoded, parts, pad_id=pad_id),
+                checkpoints=checkpoints,
+                seed=run.seed,
+                progress=tracked(run.progress, trackers),
+                clock=self._monotonic,
+                adversary=self._adversary(model),
+                steering=self.steering(model, updates=self.settings.updates(len(encoded["train"]))),
+            ).run()
+        finally:
+            for tracker in trackers:
+                tracker.close()
+
+    def objective(self, encoded: Mapping[str, Encoded], parts: Parts, *, pad_id: int) -> Objective:
+        """Return what the loop learns from the parts "train" and "validation"."""
+        return Labelled(
+            encoded["train"],
+            encoded["validation"],
+            pad_id=pad_id,
+            label_smoothing=self.settings.label_smoothing,
+            class_weights=class_weights(labels_of(parts.train), parts.labels) if self.class_weight else None,
+            score_batch=2 * self.settings.batch_size,
+        )
+
+    def _adversary(self, model: PooledClassifier) -> Adversary | None:
+        size = self.settings.adversarial
+        return Adversary(model.body.get_input_embeddings(), size=size) if size else None
+
+    def _saved(
+        self, folder: Path, base: Transformer, tokenizer: Any, model: PooledClassifier, parts: Parts
+    ) -> tuple[LinearHead, NDArray[np.float32]]:
+        """Write the encoder; return the head, calibrated on what the written encoder serves, and those vectors."""
+        weights, bias = model.head_arrays()
+        base.save_body(self.merged(model.body, folder).cpu(), tokenizer, folder / ENCODER)
+        served = Transformer.from_folder(folder / ENCODER)
+        vectors = served.encode(texts_of(parts.validation), role=ROLE)
+        served.close()
+        head = LinearHead(parts.labels, weights, bias, served.fingerprint)
+        labels = labels_of(parts.validation)
+        return head.calibrated((vectors, labels), method=self.calibration, max_error=self.target_error), vectors
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def _known(parts: Parts) -> list[Any]:
+    """Validation rows whose label can be learned; the others count in the report, not in the loop."""
+    return [row for row in parts.validation if row.label in set(parts.labels)]
+
+
+def _encoded(
+    base: Transformer, tokenizer: Any, texts: Sequence[str], labels: Sequence[str], names: Sequence[str]
+) -> Encoded:
+    number = {name: at for at, name in enumerate(names)}
+    ids = token_ids(base, tokenizer, texts, role=ROLE)
+    return Encoded(ids, np.array([number[label] for label in labels], dtype=np.int64))
+
+
+def _difference(head: LinearHead, vectors: NDArray[np.float32], logits: NDArray[np.float32], parts: Parts) -> float:
+    """Return how far served probabilities lie from those of training; raise ArtifactError if they are others."""
+    from mercat.heads import softmax
+
+    kept = np.array([row.label in set(parts.labels) for row in parts.validation])
+    found = float(np.abs(softmax(head.logits(vectors[kept])) - softmax(logits)).max())
+    if not found <= _ALIKE:
+        raise ArtifactError(
+            "What was saved must answer as what was trained",
+            f"Probabilities differ by up to {found:.3f}",
+            "device = 'cpu', and report this model",
+        )
+    return found
+
+
+def _digest(shape: Mapping[str, Any], data: str, fingerprint: str, seed: int) -> str:
+    return hashlib.sha256(json.dumps([shape, data, fingerprint, seed], sort_keys=True).encode()).hexdigest()
+
+
+def _details(outcome: Outcome, head: LinearHead) -> dict[str, Any]:
+    return {
+        "history": [asdict(figures) for figures in outcome.history],
+        "best_epoch": outcome.best_epoch,
+        "averaged_epochs": outcome.averaged,
+        "resumed_at": outcome.resumed_at,
+        "loop_seconds": outcome.seconds,
+        "temperature": head.temperature,
+        "threshold": head.threshold,
+    }
+
+
+def _notes(outcome: Outcome, epochs: int) -> list[str]:
+    notes = []
+    if outcome.stopped_early:
+        notes.append(f"Stopped after epoch {len(outcome.history)} of {epochs}: validation no longer improved")
+    if outcome.averaged:
+        notes.append(f"The weights after the last {outcome.averaged} epochs were averaged")
+    elif outcome.best_epoch + 1 < len(outcome.history):
+        notes.append(f"Epoch {outcome.best_epoch + 1} was kept; later ones did worse on validation")
+    if outcome.resumed_at:
+        notes.append(f"Went on after an interruption at update {outcome.resumed_at}")
+    if outcome.foreign_checkpoint:
+        notes.append("A checkpoint of other settings or rows was found and not used")
+    return [*notes, *outcome.notes]

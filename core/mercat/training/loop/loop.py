@@ -1,0 +1,217 @@
+"""The fine-tune loop in plain torch: batches of like length, AdamW, warm-up and linear decay, the best epoch kept.
+
+A run that was killed and started again gives the figures of one that was not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mercat.errors import ConfigError, DataError
+from mercat.training.base import Progress
+from mercat.training.loop.adversary import Adversary
+from mercat.training.loop.batches import epoch_batches
+from mercat.training.loop.checkpoint import Checkpoints, EpochFigures, Place
+from mercat.training.loop.objective import LOWER_IS_BETTER, Objective, Step
+from mercat.training.loop.settings import LoopSettings, parameter_groups, rate_share
+from mercat.training.loop.steering import Steering
+from mercat.training.loop.unfreezing import Unfreezing
+
+OnEpoch = Callable[[EpochFigures], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a loop did. The model is left at its best epoch, or at the mean of the last `averaged` ones.
+
+    `resumed_at` counts updates; 0: from the beginning.
+    """
+
+    history: Sequence[EpochFigures]
+    best_epoch: int
+    updates: int
+    stopped_early: bool
+    resumed_at: int
+    foreign_checkpoint: bool
+    seconds: float
+    averaged: int = 0
+    notes: Sequence[str] = ()
+
+
+class Loop:
+    """Brings a model nearer to an objective, and leaves it where it did best on the objective's validation rows.
+
+    Weights whose names start with `head.` learn at the head's rate. `clock` gives seconds that only grow. Stops with
+    DataError at a loss or a gradient that is not finite, the last good weights being in the checkpoint that it names.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        settings: LoopSettings,
+        *,
+        objective: Objective,
+        checkpoints: Checkpoints,
+        seed: int,
+        progress: Progress,
+        clock: Callable[[], float],
+        on_epoch: Sequence[OnEpoch] = (),
+        adversary: Adversary | None = None,
+        steering: Steering | None = None,
+    ) -> None:
+        self.model, self.settings, self.objective = model, settings, objective
+        self._checkpoints, self._seed = checkpoints, seed
+        self._progress, self._clock, self._on_epoch = progress, clock, on_epoch
+        self._adversary, self._steering = adversary, steering
+        self._device = next(model.parameters()).device
+        self._unfreezing = Unfreezing(model, plan=settings.unfreeze)
+        self._groups = parameter_groups(model, settings)
+        self._optimiser = torch.optim.AdamW(self._groups, fused=True)  # a fifth less time per step on a CPU
+        self._rates = [float(group["lr"]) for group in self._groups]
+        self._total = settings.updates(len(objective.lengths))
+
+    def run(self) -> Outcome:
+        """Train, or go on from the last checkpoint; leave the model at its best epoch, in evaluation mode."""
+        devices = [self._device] if self._device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(self._seed)
+            place = self._begin()
+            resumed_at = place.updates
+            self._started = self._saved = self._clock() - place.seconds
+            if not resumed_at:
+                self._checkpoints.forget_epochs()
+            while place.epoch < self.settings.epochs and not place.stopped:
+                self._epoch(place)
+                self._judge(place)
+                self._save(place)
+            averaged = self._end(place)
+        self.model.eval()
+        return Outcome(
+            tuple(place.history),
+            place.best_epoch,
+            place.updates,
+            place.stopped,
+            resumed_at,
+            self._checkpoints.foreign,
+            place.seconds,
+            averaged,
+            self._notes(place),
+        )
+
+    def _begin(self) -> Place:
+        """Return where the last checkpoint stood, with everything as it was there, or the very beginning."""
+        place = self._checkpoints.load(self.model, self._optimiser)
+        if place and self._steering:
+            self._steering.restore(self._checkpoints.load_steering())
+        return place or Place(self._checkpoints.digest)
+
+    def _notes(self, place: Place) -> list[str]:
+        notes = [self._unfreezing.note(len(place.history)), self._steering.note() if self._steering else ""]
+        return [note for note in notes if note]
+
+    def _end(self, place: Place) -> int:
+        """Bring the model to the mean of the last epochs or to the best one; return how many were averaged."""
+        if self.settings.average_epochs > 1:
+            averaged = self._checkpoints.load_average(self.model)
+            if self._merit(self.objective.validate(self.model)) >= place.best:
+                return averaged
+        self._checkpoints.load_best(self.model)
+        return 0
+
+    def _epoch(self, place: Place) -> None:
+        order = epoch_batches(self.objective.lengths, self.settings.batch_size, seed=self._seed, epoch=place.epoch)
+        self.model.train()
+        for rows in order[place.step :]:
+            self._update(rows, place)
+            self._tell(place)
+            if self._clock() - self._saved >= self.settings.checkpoint_every_s:
+                self._save(place)
+
+    def _update(self, rows: NDArray[np.int64], place: Place) -> None:
+        with self._unfreezing.at(place.epoch):
+            step = self._gradients(rows, place)
+        length = torch.nn.utils.clip_grad_norm_(self._weights(), self.settings.gradient_clip)
+        self._require_finite(length, "gradient", place)
+        self._set_rates(place.updates)
+        self._optimiser.step()
+        if self._steering:
+            self._steering.stepped(place.updates + 1)
+        self._optimiser.zero_grad()
+        place.step += 1
+        place.updates += 1
+        place.add({"loss": step.loss.item(), **step.figures}, rows=len(rows))
+
+    def _gradients(self, rows: NDArray[np.int64], place: Place) -> Step:
+        """Leave the gradients of a batch with the weights; return what its forward pass gave."""
+        with self._adversary.watching() if self._adversary else nullcontext():
+            step = self.objective.step(self.model, rows)
+        self._require_finite(step.loss, "loss", place)
+        torch.autograd.backward(step.loss + self._steering.penalty() if self._steering else step.loss)
+        if self._adversary:
+            with self._adversary.attacking():
+                torch.autograd.backward(self.objective.step(self.model, rows).loss)
+        return step
+
+    def _require_finite(self, value: torch.Tensor, what: str, place: Place) -> None:
+        """Raise DataError before the optimiser takes such a step; the weights as they are now are kept."""
+        if torch.isfinite(value):
+            return
+        self._optimiser.zero_grad()
+        self._save(place)
+        raise DataError(
+            f"Fine-tuning reached a {what} of {value.item()} after {place.updates} updates, in epoch {place.epoch + 1}",
+            f"learning_rate = {self.settings.learning_rate}; the last good weights are in {self._checkpoints.latest}",
+            "learning_rate = a smaller value in mercat.toml",
+        )
+
+    def _set_rates(self, updates: int) -> None:
+        share = rate_share(updates, total=self._total, warmup=self.settings.warmup)
+        for group, rate in zip(self._optimiser.param_groups, self._rates, strict=True):
+            group["lr"] = rate * share
+
+    def _judge(self, place: Place) -> None:
+        """Close an epoch: figures on the validation part, the best weights kept, early stop."""
+        found = dict(self.objective.validate(self.model))
+        figures = EpochFigures(place.epoch, place.means(), found)
+        place.history.append(figures)
+        merit = self._merit(found)
+        best_loss = place.history[place.best_epoch].validation["loss"]
+        if merit > place.best or (merit == place.best and found["loss"] < best_loss):
+            place.best, place.best_epoch, place.worse = merit, place.epoch, 0
+            self._checkpoints.save_best(self.model)
+        else:
+            place.worse += 1
+        if self.settings.average_epochs > 1:
+            self._checkpoints.save_epoch(self.model, place.epoch, last=self.settings.average_epochs)
+        place.next_epoch()
+        place.stopped = bool(self.settings.patience) and place.worse >= self.settings.patience
+        self._progress("validate", place.epoch, self.settings.epochs, **found)
+        for call in self._on_epoch:
+            call(figures)
+
+    def _merit(self, figures: Mapping[str, float]) -> float:
+        by = self.settings.choose_by
+        if by not in figures:
+            raise ConfigError(f"choose_by = '{by}'", f"Known here: {', '.join(figures)}", "choose_by = 'loss'")
+        return -figures[by] if by in LOWER_IS_BETTER else figures[by]
+
+    def _weights(self) -> list[torch.nn.Parameter]:
+        return [weight for group in self._groups for weight in group["params"]]
+
+    def _tell(self, place: Place) -> None:
+        spent = self._clock() - self._started
+        rate = place.updates / spent if spent > 0 else 0.0
+        eta_s = (self._total - place.updates) / rate if rate else 0.0
+        self._progress("train", place.updates, self._total, **place.means(), eta_s=eta_s)
+
+    def _save(self, place: Place) -> None:
+        self._saved = self._clock()
+        place.seconds = self._saved - self._started
+        steering = self._steering.state() if self._steering else None
+        self._checkpoints.save(self.model, self._optimiser, place, steering=steering)

@@ -25,7 +25,13 @@ def main(words: list[str] | None = None) -> int:
         return 2
     try:
         result = run(
-            asked.name, data=asked.data, file=asked.json, rows=asked.rows, peers=asked.peers, quick=asked.quick
+            asked.name,
+            data=asked.data,
+            file=asked.json,
+            rows=asked.rows,
+            models=asked.models,
+            peers=asked.peers,
+            quick=asked.quick,
         )
     except Missing as error:
         print(f"{asked.name}: {error}", file=sys.stderr)
@@ -44,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         "--list", action="store_true", help="name all benchmarks, what they need and how long they take"
     )
     parser.add_argument("--data", type=Path, default=_DATA, help="folder of the data sets")
+    parser.add_argument("--models", type=Path, default=None, help="folder of the models; by default beside the data")
     parser.add_argument("--json", type=Path, default=None, help="write the result here")
     parser.add_argument(
         "--rows", type=Path, default=Path(".cache/benchmarks"), help="finished rows, so a stopped run goes on"

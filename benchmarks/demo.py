@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def run(context: Context) -> None:
     """Run the command for one vertical after the other and record what it says; each is a row."""
     digest = context.digest(*NEEDS)
     for vertical, metrics in METRICS.items():
-        said = context.row([vertical], lambda vertical=vertical: _said(context, vertical), digest=digest)
+        said = context.row([vertical], partial(_said, context, vertical), digest=digest)
         for metric, (recipe, part, name) in metrics.items():
             figure = said["results"][recipe][part][name]
             context.record(metric, figure["value"], low=figure["low"], high=figure["high"], n=figure["n"], seeds=1)

@@ -27,6 +27,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "avx_vnni", "asimd", "bf16")
+_CODE = ("core", "plugins", "connectors", "benchmarks")
+_RESULTS = "benchmarks/results/"
 _FRAME = ("__init__", "__main__", "frame", "readme")
 
 
@@ -37,8 +39,18 @@ class Missing(Exception):
 class Context:
     """What a benchmark is given: data in, figures out."""
 
-    def __init__(self, name: str, *, data: Path, rows: Path, peers: bool = False, quick: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        data: Path,
+        rows: Path,
+        models: Path | None = None,
+        peers: bool = False,
+        quick: bool = False,
+    ) -> None:
         self.name, self.data, self.peers, self.quick = name, data, peers, quick
+        self.models = models or data.parent / "models"
         self.results: dict[str, dict[str, Any]] = {}
         self.peer_results: dict[str, dict[str, dict[str, Any]]] = {}
         self.notes: dict[str, Any] = {}
@@ -90,12 +102,12 @@ class Context:
         return found.hexdigest()[:16]
 
     def row(self, key: Sequence[Any], make: Callable[[], Any], *, digest: str = "") -> Any:
-        """Return what `make` returns (JSON-able), remembered by commit, machine, data digest and key.
+        """Return what `make` returns (JSON-able), remembered by the code of the commit, machine, data digest and key.
 
         A run that was stopped takes finished rows from here. With changes that are not committed nothing is remembered.
         """
-        version = commit()
-        if version.endswith("+changes"):
+        version = code()
+        if version is None:
             return make()
         where = {part: value for part, value in machine().items() if part != "load"}
         name = json.dumps([self.name, version, where, digest, self.quick, *map(str, key)])
@@ -111,13 +123,20 @@ class Context:
 
 
 def run(
-    name: str, *, data: Path, rows: Path, file: Path | None = None, peers: bool = False, quick: bool = False
+    name: str,
+    *,
+    data: Path,
+    rows: Path,
+    file: Path | None = None,
+    models: Path | None = None,
+    peers: bool = False,
+    quick: bool = False,
 ) -> dict[str, Any]:
     """Run one benchmark, return its result and write it to `file`."""
     module = load(name)
     if absent := [need for need in module.NEEDS if not (data / need).is_dir()]:
         raise Missing(f"needs the data sets {', '.join(absent)} in {data}; name their folder with --data")
-    context = Context(name, data=data, rows=rows, peers=peers, quick=quick)
+    context = Context(name, data=data, rows=rows, models=models, peers=peers, quick=quick)
     started = time.perf_counter()
     module.run(context)
     result = {
@@ -155,9 +174,20 @@ def commit() -> str:
         return "unknown+changes"
     return (
         f"{found}+changes"
-        if _git("status", "--porcelain", "--untracked-files=no", "--", "core", "plugins", "connectors", "benchmarks")
+        if _git("status", "--porcelain", "--untracked-files=no", "--", *_CODE, f":(exclude){_RESULTS}")
         else found
     )
+
+
+def code() -> str | None:
+    """Return a hash of the code in the commit; None where tracked files differ from it.
+
+    A commit that changes nothing but pages, tests or results keeps finished rows.
+    """
+    if commit().endswith("+changes"):
+        return None
+    files = [line for line in _git("ls-tree", "-r", "HEAD", "--", *_CODE).splitlines() if _RESULTS not in line]
+    return hashlib.sha256("\n".join(files).encode()).hexdigest()[:16]
 
 
 def machine() -> dict[str, Any]:

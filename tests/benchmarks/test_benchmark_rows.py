@@ -24,7 +24,7 @@ import os, signal, sys, types
 from pathlib import Path
 from benchmarks import frame
 
-frame.commit = lambda: sys.argv[1]
+frame.code = lambda: None if sys.argv[1].endswith("+changes") else sys.argv[1]
 log = Path("made")
 
 def make(name):
@@ -53,6 +53,7 @@ class Stopped(BaseException):
 def frame(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(ROOT)
     found = importlib.import_module("benchmarks.frame")
+    monkeypatch.setattr(found, "code", lambda: "0123456789ab")
     monkeypatch.setattr(found, "commit", lambda: "0123456789ab")
     return found
 
@@ -206,3 +207,30 @@ def test_the_demo_goes_on_with_the_verticals_that_are_missing(
     assert results["banking77.accuracy"] == {**figure, "seeds": 1}
     assert results["movielens100k.ndcg10_minus_popular7_low"]["value"] == 0.8
     assert results["recommendation.peak_memory_gb"]["value"] == 0.5
+
+
+def test_rows_are_kept_by_code_and_not_by_results(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.syspath_prepend(ROOT)
+    found = importlib.import_module("benchmarks.frame")
+    monkeypatch.setattr(found, "ROOT", tmp_path)
+
+    def git(*words: str) -> None:
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b.c", *words], cwd=tmp_path, check=True)
+
+    def committed(path: str, text: str) -> str | None:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+        git("add", "-A")
+        git("commit", "-qm", path)
+        return found.code()
+
+    git("init", "-q")
+    first = committed("core/a.py", "1")
+    assert first
+    assert committed("README.md", "words") == first
+    assert committed("benchmarks/results/a.json", "{}") == first
+    (tmp_path / "benchmarks/results/a.json").write_text("{ }")
+    assert found.code() == first
+    assert committed("benchmarks/a.py", "2") != first
+    (tmp_path / "core/a.py").write_text("3")
+    assert found.code() is None

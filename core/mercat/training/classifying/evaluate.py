@@ -37,7 +37,7 @@ def evaluate_classifier(
     true, learned_from = labels_of(rows), [*parts.train, *parts.validation]
     progress("baseline", 0, 1)
     name, theirs = (baseline or _tfidf)(learned_from, rows)
-    like = _resembling(rows, learned_from)
+    like = resembling(rows, learned_from)
     progress("baseline", 1, 1)
     found = _scores(scorer, rows, progress)
     ours = [scorer.labels[number] for number in found.argmax(axis=1)]
@@ -73,8 +73,8 @@ def _tfidf(train: Sequence[Example], rows: Sequence[Example]) -> tuple[str, list
     return TfidfLinear.name, TfidfLinear().fit(texts_of(train), labels_of(train)).predict(texts_of(rows))
 
 
-def _resembling(rows: Sequence[Example], train: Sequence[Example]) -> NDArray[np.bool_]:
-    """Return, per row, whether some train row has nearly the same text."""
+def resembling(rows: Sequence[Example], train: Sequence[Example]) -> NDArray[np.bool_]:
+    """Return, per row, whether some train row has nearly the same text; shape (rows,)."""
     known, found = {key_of(row) for row in train}, np.zeros(len(rows), dtype=bool)
     found[[at for at, row in enumerate(rows) if key_of(row) in known]] = True
     texts, sides = [*known, *map(key_of, rows)], ["train"] * len(known) + ["test"] * len(rows)

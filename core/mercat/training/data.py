@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,6 +18,7 @@ from mercat.artifacts import load_arrays, save_arrays
 from mercat.errors import DataError
 from mercat.evaluation import splits
 from mercat.evaluation.leaks import find_leaks
+from mercat.evaluation.splits import PARTS
 from mercat.store import Store
 from mercat.values import Example
 
@@ -55,48 +56,112 @@ def read_parts(
     "auto" is "time" where every row has a time and none a split, otherwise "stratified". Labels with one row are
     dropped, and said. Raises DataError when the collection is empty, has one label, or the model could not be chosen.
     """
-    rows = _usable([row for row in store.rows("examples", collection) if isinstance(row, Example)], collection)
-    rows, notes = _without_single_labels(rows)
-    found = _parted(rows, split, validation_share, test_share, seed)
-    labels = tuple(sorted({row.label for row in found.train}))
-    _check(collection, found, labels)
+    rows, notes = without_single_labels(single_texts(read_examples(store, collection), collection))
+    return part_examples(
+        rows,
+        collection,
+        labels_of=lambda row: (row.label,),
+        by_label=True,
+        validation_share=validation_share,
+        test_share=test_share,
+        split=split,
+        seed=seed,
+        notes=notes,
+    )
+
+
+def read_examples(store: Store, collection: str) -> list[Example]:
+    """Read all examples of a collection. Raises DataError when there are none."""
+    rows = [row for row in store.rows("examples", collection) if isinstance(row, Example)]
+    if not rows:
+        cure = "mercat ingest, or another collection in mercat.toml"
+        raise DataError(_asked(collection), "The store has none there", cure)
+    return rows
+
+
+def part_examples(
+    rows: list[Example],
+    collection: str,
+    *,
+    labels_of: Callable[[Example], Sequence[str]],
+    by_label: bool,
+    validation_share: float = 0.1,
+    test_share: float = 0.1,
+    split: Split = "auto",
+    seed: int = 0,
+    least: int = 2,
+    notes: Sequence[str] = (),
+) -> Parts:
+    """Part rows as `read_parts` does, whatever their labels look like.
+
+    `labels_of` gives the labels of a row, of which the train part needs `least`; with `by_label` each row has one, and
+    every label gets its share in each part. Raises DataError when the model could not be chosen.
+    """
+    found = parted(rows, split, validation_share, test_share, seed, by_label=by_label)
+    labels = tuple(sorted({label for row in found.train for label in labels_of(row)}))
+    _check(collection, found, labels, labels_of, least)
     parts = {"train": found.train, "validation": found.validation, "test": found.test}
     leaks = [leak for leak in find_leaks(parts) if leak.kind != "time"]
     return Parts(
         **parts,
         labels=labels,
-        digest=_digest(parts),
+        digest=digest_of(parts),
         counts={
             **{name: len(each) for name, each in parts.items()},
             "labels": len(labels),
             **{f"leaks_{leak.kind}_{leak.left}_{leak.right}": leak.count for leak in leaks},
         },
-        notes=(*notes, *found.notes, *_strange_labels(found, labels), *map(str, leaks)),
+        notes=(*notes, *found.notes, *_strange_labels(found, labels, labels_of), *map(str, leaks)),
     )
 
 
-def save_rows(folder: Path, parts: Parts) -> None:
-    """Keep which rows a model has learned from or was chosen on: hashes of their ids, no text."""
-    save_arrays(folder / ROWS, {"train": _hashes(parts.train), "validation": _hashes(parts.validation)})
+def save_rows(folder: Path, parts: Parts, *, before: Path | None = None) -> None:
+    """Keep which rows a model has learned from, was chosen on, or must not see: hashes of ids and contents, no text.
+
+    What the artifact in the folder `before` knew stays known, rows that have left the store among it.
+    """
+    arrays: dict[str, NDArray[np.int64]] = {}
+    for name, rows in (("train", parts.train), ("validation", parts.validation), ("test", parts.test)):
+        arrays |= {name: row_hashes(rows), f"{name}_contents": content_hashes(rows)}
+    earlier = load_arrays(before / ROWS) if before else {}
+    here = np.concatenate([arrays[name] for name in PARTS])
+    for name in PARTS if earlier else ():
+        gone = ~np.isin(earlier[name], here)
+        for key in (name, f"{name}_contents"):
+            arrays[key] = np.concatenate([arrays[key], earlier[key][gone]])
+    save_arrays(folder / ROWS, arrays)
 
 
 def unseen(folder: Path, rows: Sequence[Example]) -> list[Example]:
     """Return the rows that the model saved in `folder` has never seen, by the hashes beside it."""
     saved = load_arrays(folder / ROWS)
     known = np.concatenate([saved["train"], saved["validation"]])
-    return [row for row, seen in zip(rows, np.isin(_hashes(rows), known), strict=True) if not seen]
+    return [row for row, seen in zip(rows, np.isin(row_hashes(rows), known), strict=True) if not seen]
 
 
-def _usable(rows: Sequence[Example], collection: str) -> list[Example]:
-    asked = f"Training needs labelled examples in the collection '{collection}'"
-    if not rows:
-        raise DataError(asked, "The store has none there", "mercat ingest, or another collection in mercat.toml")
+def row_hashes(rows: Iterable[Example]) -> NDArray[np.int64]:
+    """Return a number per row that stands for its id. The shape is (rows,)."""
+    return _numbers(row.id for row in rows)
+
+
+def content_hashes(rows: Iterable[Example]) -> NDArray[np.int64]:
+    """Return a number per row that stands for its text and label. The shape is (rows,)."""
+    return _numbers(json.dumps([row.text, row.label]) for row in rows)
+
+
+def _asked(collection: str) -> str:
+    return f"Training needs labelled examples in the collection '{collection}'"
+
+
+def single_texts(rows: Sequence[Example], collection: str) -> list[Example]:
+    """Return the rows that have a text and a label. Raises DataError for pairs of texts."""
     if any(row.text_pair for row in rows):
-        raise DataError(asked, "Its rows are pairs of texts, and this recipe reads one text", "a recipe for pairs")
+        found = "Its rows are pairs of texts, and this recipe reads one text"
+        raise DataError(_asked(collection), found, "use = 'pairs', the recipe for two texts")
     return [row for row in rows if row.text.strip() and row.label]
 
 
-def _without_single_labels(rows: Sequence[Example]) -> tuple[list[Example], list[str]]:
+def without_single_labels(rows: Sequence[Example]) -> tuple[list[Example], list[str]]:
     """Leave out labels that occur once: nothing learned from them could be checked."""
     counts = Counter(row.label for row in rows)
     single = sorted(label for label, count in counts.items() if count == 1)
@@ -107,14 +172,16 @@ def _without_single_labels(rows: Sequence[Example]) -> tuple[list[Example], list
     return kept, [f"Labels with one row, {len(single)} of {len(counts)}, were dropped: {shown}"]
 
 
-def _parted(rows: list[Example], split: Split, validation: float, test: float, seed: int) -> splits.Parts:
+def parted(
+    rows: list[Example], split: Split, validation: float, test: float, seed: int, *, by_label: bool
+) -> splits.Parts:
     times = {row.at for row in rows}
     dated = None not in times and len(times) >= _DISTINCT_TIMES and not any(row.split for row in rows)
     if split == "time" or (split == "auto" and dated):
         ordered = sorted(row.at for row in rows if row.at is not None)
         middle, at = _cut(ordered, validation + test), _cut(ordered, test)
         return splits.by_time(rows, at=at, validation_from=middle)
-    part = splits.by_group if split == "group" else splits.stratified
+    part = splits.stratified if by_label and split != "group" else splits.by_group
     return part(rows, validation=validation, test=test, seed=seed)
 
 
@@ -124,31 +191,44 @@ def _cut(times: Sequence[datetime], share: float) -> datetime:
     return times[first] if first < len(times) else times[-1] + timedelta(microseconds=1)
 
 
-def _check(collection: str, parts: splits.Parts, labels: Sequence[str]) -> None:
-    asked = f"Training needs two labels, and rows to learn from and to choose on, in the collection '{collection}'"
-    if len(labels) < 2:
-        raise DataError(asked, f"Its train part has {len(labels)} label(s)", "more labelled rows")
-    if not any(row.label in labels for row in parts.validation):
+def _check(
+    collection: str,
+    parts: splits.Parts,
+    labels: Sequence[str],
+    labels_of: Callable[[Example], Sequence[str]],
+    least: int,
+) -> None:
+    wanted = f"{'two labels' if least == 2 else f'{least} labels'}, and " if least else ""
+    asked = f"Training needs {wanted}rows to learn from and to choose on, in the collection '{collection}'"
+    if len(labels) < least or not parts.train:
+        found = f"has {len(labels)} label(s)" if parts.train else "is empty"
+        raise DataError(asked, f"Its train part {found}", "more labelled rows")
+    known = set(labels)
+    if not any(not least or known.intersection(labels_of(row)) for row in parts.validation):
         found = "has none of the labels to learn" if parts.validation else "is empty"
         raise DataError(asked, f"Its validation part {found}", "more rows, or validation_share = 0.2")
 
 
-def _strange_labels(parts: splits.Parts, labels: Sequence[str]) -> list[str]:
+def _strange_labels(
+    parts: splits.Parts, labels: Sequence[str], labels_of: Callable[[Example], Sequence[str]]
+) -> list[str]:
     known, found = set(labels), []
     for name, rows in (("validation", parts.validation), ("test", parts.test)):
-        if count := sum(row.label not in known for row in rows):
+        if count := sum(not known.issuperset(labels_of(row)) for row in rows):
             found.append(f"{count} {name} rows have labels that the train part lacks; they count as errors")
     return found
 
 
-def _digest(parts: Mapping[str, Iterable[Example]]) -> str:
+def digest_of(parts: Mapping[str, Iterable[Example]]) -> str:
+    """Return a hash of all rows and of the part that each is in."""
     found = hashlib.sha256()
     for name, rows in parts.items():
         for row in sorted(rows, key=lambda row: row.id):
-            found.update(json.dumps([name, row.id, row.text, row.label, row.group]).encode())
+            pair = [row.text_pair] if row.text_pair else []
+            found.update(json.dumps([name, row.id, row.text, row.label, row.group, *pair]).encode())
     return found.hexdigest()
 
 
-def _hashes(rows: Iterable[Example]) -> NDArray[np.int64]:
-    found = [hashlib.blake2b(row.id.encode(), digest_size=8).digest() for row in rows]
+def _numbers(texts: Iterable[str]) -> NDArray[np.int64]:
+    found = [hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts]
     return np.frombuffer(b"".join(found), dtype="<i8").astype(np.int64)

@@ -18,7 +18,7 @@ from typing import Any
 
 from mercat.errors import ConfigError, MissingSecret, UnknownKey, unknown_name
 
-FLOW_KEYS = {"sources": {"collection", "transforms", "every_s"}, "services": {"review"}}
+FLOW_KEYS = {"sources": {"collection", "transforms", "every_s"}, "services": {"review"}, "recipes": {"update"}}
 """Keys of a section that are for mercat itself, not for the factory."""
 
 
@@ -57,6 +57,7 @@ FLOW_VALUES: dict[str, _Fits] = {
     "transforms": ("a list of names", _texts, '["redact"]'),
     "every_s": ("a number of seconds above 0", _seconds, "300"),
     "review": ("a list of plugins", _texts, '["customer-service"]'),
+    "update": ("a table", _table, "{ max_drop = 0.01 }"),
 }
 
 

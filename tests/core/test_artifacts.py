@@ -45,6 +45,19 @@ def test_an_artifact_comes_back_as_it_was(artifacts: Artifacts) -> None:
     assert load_arrays(artifact.folder / "head.safetensors")["weights"].shape == (2, 3)
 
 
+def test_a_withheld_version_is_kept_and_not_current(artifacts: Artifacts) -> None:
+    with artifacts.create("intents", kind="classifier", recipe="update") as first:
+        first.withheld = "worse"
+    assert artifacts.current("intents") == "0001", "services need some version"
+    with artifacts.create("intents", kind="classifier", recipe="update") as second:
+        second.withheld = "3 points worse on refund"
+    assert artifacts.versions("intents") == ["0001", "0002"]
+    assert artifacts.current("intents") == "0001"
+    assert artifacts.open("intents", "0002").details["withheld"] == "3 points worse on refund"
+    artifacts.promote("intents", "0002")
+    assert artifacts.rollback("intents") == "0001"
+
+
 def test_versions_promote_and_rollback(artifacts: Artifacts) -> None:
     make(artifacts, 1.0)
     make(artifacts, 2.0)

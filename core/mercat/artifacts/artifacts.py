@@ -41,7 +41,8 @@ class Artifacts:
     ) -> Iterator[ArtifactWriter]:
         """Open a temporary folder; on leaving the block make it the next version, or remove it after an exception.
 
-        What killed processes left unfinished is removed first.
+        What killed processes left unfinished is removed first. The version becomes current if `promote` says so and the
+        writer does not withhold it; the first one of a name always.
         """
         parent = self._parent(name)
         parent.mkdir(parents=True, exist_ok=True)
@@ -61,10 +62,10 @@ class Artifacts:
                 "seed": seed,
                 "metrics": {key: plain(value) for key, value in writer.metrics.items()},
                 "created_at": self._clock().isoformat(),
-                "details": plain(writer.details),
+                "details": plain({**writer.details, **({"withheld": writer.withheld} if writer.withheld else {})}),
             }
             version = _publish(parent, temporary, meta)
-        if promote or not (parent / "current").exists():
+        if (promote and not writer.withheld) or not (parent / "current").exists():
             self.promote(name, version)
         writer.folder = parent / version
         writer.artifact = self.open(name, version)

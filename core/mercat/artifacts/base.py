@@ -30,7 +30,10 @@ class Artifact:
 
 @dataclass(slots=True)
 class ArtifactWriter:
-    """An artifact being made. Put files into `folder`; they count once the `create` block is left."""
+    """An artifact being made. Put files into `folder`; they count once the `create` block is left.
+
+    `withheld` says why it must not become current by itself, although that was asked for; empty for no reason.
+    """
 
     name: str
     folder: Path
@@ -38,6 +41,7 @@ class ArtifactWriter:
     details: dict[str, Any] = field(default_factory=dict)
     encoder_fingerprint: str = ""
     data_digest: str = ""
+    withheld: str = ""
     artifact: Artifact | None = None
 
     def note(self, key: str, value: Any) -> None:

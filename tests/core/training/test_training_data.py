@@ -121,6 +121,20 @@ def test_rows_that_were_seen_are_known_again_by_their_hashes(store, tmp_path):
     assert [path.suffix for path in tmp_path.glob("rows*")] == [".safetensors"]
 
 
+def test_rows_that_left_the_store_stay_known_to_the_next_version(store, tmp_path):
+    old, new = tmp_path / "old", tmp_path / "new"
+    for folder in (old, new):
+        folder.mkdir()
+    first = parts_of(store, topic_examples(200))
+    save_rows(old, first)
+    store.upsert([replace(row, split="train") for row in topic_examples(90, seed=3)], collection="later")
+    later = read_parts(store, "later")
+    save_rows(new, later, before=old)
+    rows = [*topic_examples(200), *topic_examples(90, seed=3)]
+    assert ids(unseen(new, rows)) == ids(first.test) | ids(later.test)
+    assert ids(unseen(old, rows)) == ids(first.test) | ids(topic_examples(90, seed=3))
+
+
 def test_batches_hold_each_row_once_in_an_order_of_seed_and_epoch():
     lengths = [3 + number * 7 % 40 for number in range(501)]
     batches = epoch_batches(lengths, 16, seed=1, epoch=2)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,17 +28,16 @@ from mercat.training.classifying.classifier import (
 )
 from mercat.training.data import Parts
 from mercat.training.loop.batches import Encoded
-from mercat.training.tracking import TensorBoard, Tracker, board_of, require_tensorboard, tracked
+from mercat.training.tracking import Tracker
 
 try:
-    import torch
-
     from mercat.training.classifying.model import PooledClassifier, freeze, token_ids, tunable
     from mercat.training.classifying.objective import Labelled, predict
     from mercat.training.loop.adversary import Adversary
     from mercat.training.loop.checkpoint import Checkpoints
-    from mercat.training.loop.loop import Loop, Outcome
+    from mercat.training.loop.loop import Outcome
     from mercat.training.loop.objective import Objective
+    from mercat.training.loop.running import Telling, details_of, digest_of, notes_of, run_loop, seeded, shape_of
     from mercat.training.loop.settings import LoopSettings
     from mercat.training.loop.steering import Steering
     from mercat.training.loop.weights import sizes
@@ -78,11 +73,9 @@ class TunedRecipe(ClassifierRecipe):
         for name, found, least in (("max_tokens", max_tokens, 1), ("freeze_layers", freeze_layers, 0)):
             if found < least:
                 raise ConfigError(f"{name} = {found}", f"It is at least {least}", f"{name} = {least}")
-        if tensorboard:
-            require_tensorboard()
         self.settings, self.max_tokens, self.class_weight = settings, max_tokens, class_weight
         self.init_head_from_linear, self.freeze_layers, self.device = init_head_from_linear, freeze_layers, device
-        self.tensorboard, self.trackers, self._monotonic = tensorboard, trackers, monotonic
+        self.telling = Telling(tensorboard, trackers, monotonic)
 
     def adapted(self, body: Any) -> Any:
         """Return the body as it learns. Called with the run's seed set."""
@@ -101,7 +94,7 @@ class TunedRecipe(ClassifierRecipe):
         """Return what, beside the loop's settings, shapes the result; a checkpoint of another shape is not used."""
         return {
             "recipe": type(self).__name__,
-            "loop": {key: value for key, value in asdict(self.settings).items() if key != "checkpoint_every_s"},
+            "loop": shape_of(self.settings),
             "max_tokens": self.max_tokens,
             "class_weight": self.class_weight,
             "init_head_from_linear": self.init_head_from_linear,
@@ -110,10 +103,10 @@ class TunedRecipe(ClassifierRecipe):
 
     def train(self, run: Run, writer: ArtifactWriter) -> Report:
         """Fine-tune on the train part, keep the epoch that does best on validation, write encoder, head and report."""
-        started, parts = self._monotonic(), self.parts(run)
+        started, parts = self.telling.monotonic(), self.parts(run)
         base = tunable(self.encoder, max_tokens=self.max_tokens)
         body, tokenizer = base.load_for_training()
-        checkpoints = Checkpoints(run.scratch, _digest(self.shape(), parts.digest, base.fingerprint, run.seed))
+        checkpoints = Checkpoints(run.scratch, digest_of(self.shape(), parts.digest, base.fingerprint, run.seed))
         model = self._model(run, base, body, parts, resumed=checkpoints.ready)
         encoded = {
             name: _encoded(base, tokenizer, texts_of(rows), labels_of(rows), parts.labels)
@@ -128,19 +121,16 @@ class TunedRecipe(ClassifierRecipe):
             head,
             parts,
             validation_vectors=vectors,
-            seconds=self._monotonic() - started,
+            seconds=self.telling.monotonic() - started,
             counts={"updates": outcome.updates, **counts},
-            notes=[*_notes(outcome, self.settings.epochs), *self._boards(run)],
+            notes=[*notes_of(outcome, self.settings.epochs), *self.telling.boards(run)],
             details={**_details(outcome, head), "serving_difference": _difference(head, vectors, logits, parts)},
         )
-
-    def _boards(self, run: Run) -> list[str]:
-        return [f"Curves: tensorboard --logdir {board_of(run.scratch).parent}"] if self.tensorboard else []
 
     def _model(self, run: Run, base: Transformer, body: Any, parts: Parts, *, resumed: bool) -> PooledClassifier:
         """Return body and head on their device, as they are before the first update."""
         labels = parts.labels
-        with _seeded(run.seed):
+        with seeded(run.seed):
             adapted = self.adapted(body)
             model = PooledClassifier(adapted, pooling=base.pooling, dimensions=base.dimensions, labels=len(labels))
         if self.init_head_from_linear and not resumed:
@@ -174,24 +164,16 @@ class TunedRecipe(ClassifierRecipe):
         parts: Parts,
         pad_id: int,
     ) -> Outcome:
-        trackers = [*self.trackers]
-        if self.tensorboard:
-            trackers.append(TensorBoard(board_of(run.scratch)))
-        try:
-            return Loop(
-                model,
-                self.settings,
-                objective=self.objective(encoded, parts, pad_id=pad_id),
-                checkpoints=checkpoints,
-                seed=run.seed,
-                progress=tracked(run.progress, trackers),
-                clock=self._monotonic,
-                adversary=self._adversary(model),
-                steering=self.steering(model, updates=self.settings.updates(len(encoded["train"]))),
-            ).run()
-        finally:
-            for tracker in trackers:
-                tracker.close()
+        return run_loop(
+            run,
+            model,
+            self.settings,
+            objective=self.objective(encoded, parts, pad_id=pad_id),
+            checkpoints=checkpoints,
+            telling=self.telling,
+            adversary=self._adversary(model),
+            steering=self.steering(model, updates=self.settings.updates(len(encoded["train"]))),
+        )
 
     def objective(self, encoded: Mapping[str, Encoded], parts: Parts, *, pad_id: int) -> Objective:
         """Return what the loop learns from the parts "train" and "validation"."""
@@ -222,13 +204,6 @@ class TunedRecipe(ClassifierRecipe):
         return head.calibrated((vectors, labels), method=self.calibration, max_error=self.target_error), vectors
 
 
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield
-
-
 def _known(parts: Parts) -> list[Any]:
     """Validation rows whose label can be learned; the others count in the report, not in the loop."""
     return [row for row in parts.validation if row.label in set(parts.labels)]
@@ -257,32 +232,5 @@ def _difference(head: LinearHead, vectors: NDArray[np.float32], logits: NDArray[
     return found
 
 
-def _digest(shape: Mapping[str, Any], data: str, fingerprint: str, seed: int) -> str:
-    return hashlib.sha256(json.dumps([shape, data, fingerprint, seed], sort_keys=True).encode()).hexdigest()
-
-
 def _details(outcome: Outcome, head: LinearHead) -> dict[str, Any]:
-    return {
-        "history": [asdict(figures) for figures in outcome.history],
-        "best_epoch": outcome.best_epoch,
-        "averaged_epochs": outcome.averaged,
-        "resumed_at": outcome.resumed_at,
-        "loop_seconds": outcome.seconds,
-        "temperature": head.temperature,
-        "threshold": head.threshold,
-    }
-
-
-def _notes(outcome: Outcome, epochs: int) -> list[str]:
-    notes = []
-    if outcome.stopped_early:
-        notes.append(f"Stopped after epoch {len(outcome.history)} of {epochs}: validation no longer improved")
-    if outcome.averaged:
-        notes.append(f"The weights after the last {outcome.averaged} epochs were averaged")
-    elif outcome.best_epoch + 1 < len(outcome.history):
-        notes.append(f"Epoch {outcome.best_epoch + 1} was kept; later ones did worse on validation")
-    if outcome.resumed_at:
-        notes.append(f"Went on after an interruption at update {outcome.resumed_at}")
-    if outcome.foreign_checkpoint:
-        notes.append("A checkpoint of other settings or rows was found and not used")
-    return [*notes, *outcome.notes]
+    return {**details_of(outcome), "temperature": head.temperature, "threshold": head.threshold}

@@ -23,11 +23,11 @@ from mercat.evaluation import splits
 from mercat.evaluation.bootstrap import interval, paired
 from mercat.training.base import Evaluation, Progress, Report, Run
 from mercat.training.classifying.classifier import ROLE, encode_kept
+from mercat.training.encoding.texts import counts_of_texts, digest_of_texts, read_texts
 from mercat.training.encoding.token_tables import Vocabulary, counted, own_vocabulary, project, sif, words_of, zipf
 from mercat.training.report import save_report
-from mercat.values import Document, Example, Passage
+from mercat.values import Example
 
-_KINDS: tuple[Literal["examples", "documents", "passages"], ...] = ("examples", "documents", "passages")
 _COMPARED = 1_000  # texts that teacher and student are compared on
 _NEAREST = 10
 _FEWEST = 12
@@ -93,7 +93,7 @@ class DistillStatic:
         report = Report(
             metrics={name: interval(values) for name, values in likeness.items()},
             counts={
-                **{name: len(getattr(parts, name)) for name in ("train", "validation", "test")},
+                **counts_of_texts(parts),
                 "compared": len(rows),
                 "tokens": len(table),
                 "parameters": table.size,
@@ -105,7 +105,7 @@ class DistillStatic:
         save_report(writer.folder, report)
         writer.metrics = dict(report.metrics)
         writer.note("teacher", self.encoder.fingerprint)
-        writer.encoder_fingerprint, writer.data_digest = student.fingerprint, _digest(parts)
+        writer.encoder_fingerprint, writer.data_digest = student.fingerprint, digest_of_texts(parts)
         return report
 
     def evaluate(self, run: Run, artifact: Path) -> Evaluation:
@@ -155,16 +155,13 @@ class DistillStatic:
         return np.concatenate(found)
 
     def _parts(self, run: Run) -> splits.Parts:
-        rows = [
-            Example(f"{kind} {row.id}", row.text, "", split=row.split if isinstance(row, Example) else "")
-            for kind in _KINDS
-            for row in run.store.rows(kind, self.collection)
-            if isinstance(row, Example | Document | Passage) and row.text.strip()
-        ]
-        if not rows:
-            asked = f"Distilling needs texts in the collection '{self.collection}'"
-            raise DataError(asked, "The store has none there", "mercat ingest, or another collection in mercat.toml")
-        return splits.by_group(rows, validation=self.validation_share, test=self.test_share)
+        return read_texts(
+            run.store,
+            self.collection,
+            asked="Distilling",
+            validation_share=self.validation_share,
+            test_share=self.test_share,
+        )
 
 
 def _compared(rows: Sequence[Example], collection: str, part: str) -> list[str]:
@@ -201,11 +198,3 @@ def _cosines(vectors: Vectors) -> NDArray[np.float32]:
     count = len(vectors)
     found: NDArray[np.float32] = (vectors @ vectors.T)[~np.eye(count, dtype=bool)].reshape(count, count - 1)
     return found
-
-
-def _digest(parts: splits.Parts) -> str:
-    found = hashlib.sha256()
-    for name in ("train", "validation", "test"):
-        for row in sorted(getattr(parts, name), key=lambda row: row.id):
-            found.update(f"{name}\0{row.id}\0{row.text}\n".encode("utf-8", "replace"))
-    return found.hexdigest()

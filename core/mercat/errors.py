@@ -13,6 +13,7 @@ MercatError
 ├── StoreError             the database is behind, locked, full or unreachable
 ├── ConnectError           another system did not answer as it should
 │   └── AddressRefused     the address guard does not allow this target
+├── WorkerLost             a process that computes together with others has ended
 └── AccessError            who asks is not known, or may not do this
 """
 
@@ -82,6 +83,10 @@ class ConnectError(MercatError):
 
 class AddressRefused(ConnectError):
     """The address guard does not allow this target."""
+
+
+class WorkerLost(MercatError):
+    """A process that computes together with others was killed or has failed."""
 
 
 class AccessError(MercatError):

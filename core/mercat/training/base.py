@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from mercat.artifacts import ArtifactWriter
+from mercat.compute.world import ALONE, World
 from mercat.evaluation.base import Metric
 from mercat.store import Store
 
@@ -22,7 +23,8 @@ class Progress(Protocol):
 class Run:
     """What a recipe is given beside its parameters.
 
-    `scratch` survives a kill: a recipe that finds its own checkpoint there goes on from it.
+    `scratch` survives a kill: a recipe that finds its own checkpoint there goes on from it. `world` is the processes
+    that train together, of which a recipe that says `shared = True` makes use.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Run:
     scratch: Path
     seed: int
     progress: Progress
+    world: World = ALONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,8 @@ class Evaluation:
 class Recipe(Protocol):
     """A fine-tune routine. Its parameters are those of its constructor, so the config can name them.
 
-    `kind` is what it makes ("classifier", "ranker"); `collection` the rows that it learns from.
+    `kind` is what it makes ("classifier", "ranker"); `collection` the rows that it learns from. With a field
+    `shared = True` its `train` is called in every process of `run.world`; without one the first does it alone.
     """
 
     kind: str

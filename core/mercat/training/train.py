@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from mercat.artifacts import Artifact, Artifacts
+from mercat.compute.world import ALONE, Left, World
 from mercat.errors import ArtifactError
 from mercat.store import Store
 from mercat.training.base import Evaluation, Progress, Recipe, Run
 from mercat.training.progress import silent
+
+log = logging.getLogger(__name__)
 
 
 def train(
@@ -27,23 +33,31 @@ def train(
     seed: int | None = None,
     progress: Progress = silent,
     promote: bool = True,
+    world: World = ALONE,
 ) -> Artifact:
     """Train and publish the next version of the artifact `name`; None as seed means the recipe's own.
 
-    Checkpoints lie in `scratch_root/name`: after a kill the same call goes on from them; a success removes them. Raises
+    Checkpoints lie in `scratch_root/name`: after a kill the same call goes on from them; a success removes them. In a
+    `world` of several every process makes this call, with the same folders: all compute, the first one writes. Raises
     ArtifactError when nothing was published.
     """
-    run = _run(recipe, name, store, scratch_root, seed, progress)
+    shared = bool(getattr(recipe, "shared", False))
+    run = _run(recipe, name, store, scratch_root, seed, progress, world=world if shared else ALONE)
     run.scratch.mkdir(parents=True, exist_ok=True)
-    with artifacts.create(
-        name,
-        kind=recipe.kind,
-        recipe=recipe_name,
-        provider=provider,
-        config=config,
-        seed=run.seed,
-        promote=promote,
-    ) as writer:
+    what = {"kind": recipe.kind, "recipe": recipe_name, "provider": provider, "seed": run.seed, "promote": promote}
+    if world.first:
+        if world.size > 1 and not shared:
+            log.warning("'%s' is trained by one of %d processes: its recipe shares nothing", name, world.size)
+        made = _published(recipe, run, artifacts, {**what, "config": config})
+        world.told(made.version)
+        return made
+    if shared:
+        _help(recipe, run)
+    return artifacts.open(name, world.told(""))
+
+
+def _published(recipe: Recipe, run: Run, artifacts: Artifacts, what: Mapping[str, Any]) -> Artifact:
+    with artifacts.create(run.name, **what) as writer:
         report = recipe.train(run, writer)
         writer.note("counts", dict(report.counts))
         writer.note("notes", list(report.notes))
@@ -51,9 +65,17 @@ def train(
     shutil.rmtree(run.scratch, ignore_errors=True)
     if writer.artifact is None:
         raise ArtifactError(
-            f"Training '{name}' made no artifact", "The writer was not published", f"mercat train {name}"
+            f"Training '{run.name}' made no artifact", "The writer was not published", f"mercat train {run.name}"
         )
     return writer.artifact
+
+
+def _help(recipe: Recipe, run: Run) -> None:
+    """Do the part of a process that is not the first: all that is shared, written to nowhere."""
+    with TemporaryDirectory() as folder, suppress(Left):
+        nowhere = Artifacts(Path(folder))
+        with nowhere.create(run.name, kind=recipe.kind, recipe="none") as writer:
+            recipe.train(run, writer)
 
 
 def evaluate(
@@ -68,6 +90,16 @@ def evaluate(
     return recipe.evaluate(_run(recipe, artifact.name, store, scratch_root, artifact.seed, progress), artifact.folder)
 
 
-def _run(recipe: Recipe, name: str, store: Store, scratch_root: Path, seed: int | None, progress: Progress) -> Run:
+def _run(
+    recipe: Recipe,
+    name: str,
+    store: Store,
+    scratch_root: Path,
+    seed: int | None,
+    progress: Progress,
+    *,
+    world: World = ALONE,
+) -> Run:
     chosen = int(getattr(recipe, "seed", 0)) if seed is None else seed
-    return Run(name=name, store=store, scratch=scratch_root / name, seed=chosen, progress=progress)
+    told = progress if world.first else silent
+    return Run(name=name, store=store, scratch=scratch_root / name, seed=chosen, progress=told, world=world)

@@ -20,6 +20,8 @@ class Labelled:
     `class_weights` has shape (labels,). Validates by "loss", "accuracy" and "macro_f1".
     """
 
+    divisible = True
+
     def __init__(
         self,
         train: Encoded,
@@ -48,7 +50,8 @@ class Labelled:
         logits: torch.Tensor = model(ids.to(device), mask.to(device))
         weights = None if self._weights is None else self._weights.to(device)
         loss = torch.nn.functional.cross_entropy(logits, targets, weight=weights, label_smoothing=self._smoothing)
-        return Step(loss, {"accuracy": float((logits.argmax(dim=1) == targets).float().mean())})
+        right = float((logits.argmax(dim=1) == targets).float().mean())
+        return Step(loss, {"accuracy": right}, weight=None if weights is None else float(weights[targets].sum()))
 
     def validate(self, model: torch.nn.Module) -> dict[str, float]:
         """Return cross-entropy, accuracy and macro F1 on the validation part, without weights and smoothing."""

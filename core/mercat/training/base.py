@@ -12,6 +12,9 @@ from mercat.compute.world import ALONE, World
 from mercat.evaluation.base import Metric
 from mercat.store import Store
 
+LOWER_IS_BETTER = frozenset({"loss", "perplexity", "mse", "mae", "ece", "aurc", "brier"})
+"""Figures of which the smallest is the best; of all others it is the largest."""
+
 
 class Progress(Protocol):
     """Where long work says how far it is."""

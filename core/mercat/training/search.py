@@ -17,7 +17,7 @@ from typing import Any
 from mercat.artifacts import Artifacts
 from mercat.errors import ConfigError, MercatError, missing_extra
 from mercat.store import Store
-from mercat.training.base import Progress, Recipe
+from mercat.training.base import LOWER_IS_BETTER, Progress, Recipe
 from mercat.training.train import train
 
 Space = Mapping[str, "Range | tuple[Any, ...]"]
@@ -26,7 +26,6 @@ DEFAULTS: Mapping[str, Mapping[str, str]] = {
     "full": {"learning_rate": "3e-5..5e-4:log", "epochs": "2..5", "label_smoothing": "0,0.1", "layer_decay": "0.8,1.0"},
     "lora": {"learning_rate": "3e-4..3e-3:log", "epochs": "2..6", "rank": "8,16,32"},
 }
-_LOWER_IS_BETTER = ("loss", "ece", "aurc", "brier", "mae", "mse")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +169,7 @@ def _trial(
 
 def _merit(trial: Trial, metric: str) -> float:
     value = trial.value if trial.value is not None else float("nan")
-    return -value if metric in _LOWER_IS_BETTER else value
+    return -value if metric in LOWER_IS_BETTER else value
 
 
 def _distribution(each: Range | tuple[Any, ...]) -> Any:

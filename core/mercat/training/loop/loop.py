@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from mercat.compute.world import ALONE, World
 from mercat.errors import ConfigError, DataError
-from mercat.training.base import Progress
+from mercat.training.base import LOWER_IS_BETTER, Progress
 from mercat.training.loop.adversary import Adversary
 from mercat.training.loop.batches import epoch_batches
 from mercat.training.loop.checkpoint import Checkpoints, EpochFigures, Place
-from mercat.training.loop.objective import LOWER_IS_BETTER, Objective, Step
+from mercat.training.loop.objective import Objective, Step
 from mercat.training.loop.settings import LoopSettings, parameter_groups, rate_share
 from mercat.training.loop.sharing import Sharing
 from mercat.training.loop.steering import Steering
@@ -44,6 +44,7 @@ class Outcome:
     seconds: float
     averaged: int = 0
     notes: Sequence[str] = ()
+    processes: int = 1
 
 
 class Loop:
@@ -112,6 +113,7 @@ class Loop:
             place.seconds,
             averaged,
             self._notes(place),
+            self._world.size,
         )
 
     def _begin(self) -> Place:

@@ -10,8 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-LOWER_IS_BETTER = frozenset({"loss", "perplexity", "mse", "mae"})
-
 
 @dataclass(frozen=True, slots=True)
 class Step:

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mercat.artifacts import ArtifactWriter
-from mercat.compute.device import choose_device
 from mercat.encoders.base import Encoder
 from mercat.encoders.transformer import Transformer
 from mercat.errors import ArtifactError, ConfigError, missing_extra
@@ -53,6 +52,8 @@ class TunedRecipe(ClassifierRecipe):
 
     Raises ConfigError for settings below their least.
     """
+
+    shared = True
 
     def __init__(
         self,
@@ -113,6 +114,7 @@ class TunedRecipe(ClassifierRecipe):
             for name, rows in (("train", parts.train), ("validation", _known(parts)))
         }
         outcome = self._run_loop(run, model, encoded, checkpoints, parts, base.checkpoint.pad_id)
+        run.world.leave_to_first()
         logits = predict(model, encoded["validation"], pad_id=base.checkpoint.pad_id)
         counts = sizes(model)  # before what was learned is merged
         head, vectors = self._saved(writer.folder, base, tokenizer, model, parts)
@@ -133,9 +135,9 @@ class TunedRecipe(ClassifierRecipe):
         with seeded(run.seed):
             adapted = self.adapted(body)
             model = PooledClassifier(adapted, pooling=base.pooling, dimensions=base.dimensions, labels=len(labels))
-        if self.init_head_from_linear and not resumed:
+        if self.init_head_from_linear and not resumed and run.world.first:  # the loop gives its weights to all
             model.start_from(self._linear_head(run, base, parts), labels)
-        return model.to(choose_device(self.device).name)
+        return model.to(run.world.device(self.device).name)
 
     def _linear_head(self, run: Run, base: Transformer, parts: Parts) -> LinearHead:
         """Fit a head on the body as it is: fine-tuning from there needs fewer epochs and moves the body less."""

@@ -49,9 +49,9 @@ def run_loop(
     adversary: Adversary | None = None,
     steering: Steering | None = None,
 ) -> Outcome:
-    """Run the fine-tune loop with the run's seed, and close the trackers whatever comes."""
-    trackers = [*telling.trackers]
-    if telling.tensorboard:
+    """Run the fine-tune loop with the run's seed and its world, and close the trackers whatever comes."""
+    trackers = [*telling.trackers] if run.world.first else []
+    if telling.tensorboard and run.world.first:
         trackers.append(TensorBoard(board_of(run.scratch)))
     try:
         return Loop(
@@ -64,6 +64,7 @@ def run_loop(
             clock=telling.monotonic,
             adversary=adversary,
             steering=steering,
+            world=run.world,
         ).run()
     finally:
         for tracker in trackers:
@@ -96,6 +97,7 @@ def details_of(outcome: Outcome) -> dict[str, Any]:
         "averaged_epochs": outcome.averaged,
         "resumed_at": outcome.resumed_at,
         "loop_seconds": outcome.seconds,
+        "processes": outcome.processes,
     }
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mercat.artifacts import load_arrays, save_arrays
-from mercat.errors import DataError
+from mercat.errors import ConfigError, DataError
 from mercat.evaluation import splits
 from mercat.evaluation.leaks import find_leaks
 from mercat.evaluation.splits import PARTS
@@ -137,6 +137,25 @@ def unseen(folder: Path, rows: Sequence[Example]) -> list[Example]:
     saved = load_arrays(folder / ROWS)
     known = np.concatenate([saved["train"], saved["validation"]])
     return [row for row, seen in zip(rows, np.isin(row_hashes(rows), known), strict=True) if not seen]
+
+
+def unseen_test_rows(parts: Parts, artifact: Path) -> list[Example]:
+    """Return the test rows that the model saved in `artifact` has never seen. Raises DataError when there are none."""
+    rows = unseen(artifact, parts.test)
+    if not rows:
+        raise DataError(
+            "An evaluation needs test rows that training has not seen",
+            f"The test part has {len(parts.test)} rows, none of them unseen",
+            "rows with split = test, or test_share = 0.1 before training",
+        )
+    return rows
+
+
+def check_shares(*, validation_share: float, test_share: float) -> None:
+    """Raise ConfigError for shares of the rows that are out of range."""
+    for name, share in (("validation_share", validation_share), ("test_share", test_share)):
+        if not 0 <= share < 0.9:
+            raise ConfigError(f"{name} = {share}", "It is a share of the rows", f"{name} = 0.1")
 
 
 def row_hashes(rows: Iterable[Example]) -> NDArray[np.int64]:

@@ -16,7 +16,7 @@ from mercat.encoders.base import Encoder, Role
 from mercat.errors import ConfigError
 from mercat.heads import LinearHead, load_head, require_fingerprint
 from mercat.training.base import Evaluation, Progress, Report, Run
-from mercat.training.data import Parts, Split, read_parts, save_rows
+from mercat.training.data import Parts, Split, check_shares, read_parts, save_rows
 from mercat.training.report import save_report
 from mercat.values import Example
 
@@ -49,9 +49,7 @@ class ClassifierRecipe:
         target_error: float | None = None,
         seed: int = 0,
     ) -> None:
-        for name, share in (("validation_share", validation_share), ("test_share", test_share)):
-            if not 0 <= share < 0.9:
-                raise ConfigError(f"{name} = {share}", "It is a share of the rows", f"{name} = 0.1")
+        check_shares(validation_share=validation_share, test_share=test_share)
         if target_error is not None and not 0 <= target_error < 1:
             raise ConfigError(f"target_error = {target_error}", "It is a share of the answers", "target_error = 0.05")
         self.encoder, self.collection, self.seed = encoder, collection, seed

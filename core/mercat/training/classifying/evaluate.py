@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mercat.errors import DataError, missing_extra
+from mercat.errors import missing_extra
 from mercat.evaluation.base import Metric
 from mercat.evaluation.metrics import accuracy, classification, macro_f1
 from mercat.evaluation.splits import key_of
@@ -16,7 +16,7 @@ from mercat.text import near_duplicates
 from mercat.training.base import Evaluation, Progress
 from mercat.training.classifying.classifier import Scorer, labels_of, texts_of
 from mercat.training.compare import defined, differences, label_f1
-from mercat.training.data import Parts, unseen
+from mercat.training.data import Parts, unseen_test_rows
 from mercat.values import Example
 
 Baseline = Callable[[Sequence[Example], Sequence[Example]], tuple[str, list[str]]]
@@ -33,7 +33,7 @@ def evaluate_classifier(
     `baseline` stands in for TF-IDF + logistic regression. Raises DataError when there is no test row that training has
     not seen.
     """
-    rows = _test_rows(parts, artifact)
+    rows = unseen_test_rows(parts, artifact)
     true, learned_from = labels_of(rows), [*parts.train, *parts.validation]
     progress("baseline", 0, 1)
     name, theirs = (baseline or _tfidf)(learned_from, rows)
@@ -51,17 +51,6 @@ def evaluate_classifier(
         counts=counts,
         notes=_notes(counts),
     )
-
-
-def _test_rows(parts: Parts, artifact: Path) -> list[Example]:
-    rows = unseen(artifact, parts.test)
-    if not rows:
-        raise DataError(
-            "An evaluation needs test rows that training has not seen",
-            f"The test part has {len(parts.test)} rows, none of them unseen",
-            "rows with split = test, or test_share = 0.1 before training",
-        )
-    return rows
 
 
 def _tfidf(train: Sequence[Example], rows: Sequence[Example]) -> tuple[str, list[str]]:

@@ -5,6 +5,7 @@ from mercat.heads.base import Head, Scores, Vectors
 from mercat.heads.calibrate import IsotonicTables, ece, fit_isotonic, fit_temperature, nll, softmax
 from mercat.heads.linear import LinearHead
 from mercat.heads.load import load_head, require_fingerprint
+from mercat.heads.memory import MemoryHead, Remembered
 
 __all__ = [
     "ALWAYS",
@@ -12,6 +13,8 @@ __all__ = [
     "Head",
     "IsotonicTables",
     "LinearHead",
+    "MemoryHead",
+    "Remembered",
     "Scores",
     "Vectors",
     "aurc",

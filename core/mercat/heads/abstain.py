@@ -68,6 +68,19 @@ def choose_threshold(confidences: Floats, correct: Flags, *, max_error: float) -
     return Choice(float(threshold), float(coverage[last]), float(risk[last]), reached=True)
 
 
+def threshold_for(
+    scores: NDArray[np.float32], targets: NDArray[np.intp], *, max_error: float
+) -> tuple[float, tuple[str, ...]]:
+    """Return `choose_threshold`'s threshold for scores of shape (rows, labels), and what a person should know of it.
+
+    `targets` has shape (rows,): the true columns, -1 for a label without one, which is always an error.
+    """
+    choice = choose_threshold(scores.max(axis=1), scores.argmax(axis=1) == targets, max_error=max_error)
+    if choice.reached:
+        return choice.threshold, ()
+    return choice.threshold, (f"No threshold keeps the error within {max_error}: it abstains on everything",)
+
+
 def _curve(confidences: Floats, correct: Flags) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     confident, right = _arrays(confidences, correct)
     order = np.argsort(-confident, kind="stable")

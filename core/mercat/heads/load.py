@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from mercat.errors import ArtifactError, FingerprintError
 from mercat.heads.base import Head
-from mercat.heads.linear import SCHEMA, LinearHead
+from mercat.heads.files import SCHEMA
+from mercat.heads.linear import LinearHead
+from mercat.heads.memory import MemoryHead
 
-_TYPES = {"linear": LinearHead.load}
+_TYPES: dict[str, Callable[[Path], Head]] = {"linear": LinearHead.load, "memory": MemoryHead.load}
 
 
 def load_head(folder: Path) -> Head:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mercat.artifacts import ArtifactWriter, save_arrays
 from mercat.encoders.base import Encoder, Role
 from mercat.errors import ConfigError
-from mercat.heads import LinearHead, load_head, require_fingerprint
+from mercat.heads import LinearHead, MemoryHead, load_head, require_fingerprint
 from mercat.training.base import Evaluation, Progress, Report, Run
 from mercat.training.data import Parts, Split, check_shares, read_parts, save_rows
 from mercat.training.report import save_report
@@ -131,7 +131,7 @@ def encode_kept(
 
 def finish(
     writer: ArtifactWriter,
-    head: LinearHead,
+    head: LinearHead | MemoryHead,
     parts: Parts,
     *,
     validation_vectors: NDArray[np.float32],

@@ -10,7 +10,7 @@ from typing import Literal
 from mercat.artifacts import ArtifactWriter
 from mercat.encoders.base import Encoder
 from mercat.errors import ConfigError
-from mercat.heads import LinearHead
+from mercat.heads import LinearHead, Remembered
 from mercat.training.base import Report, Run
 from mercat.training.classifying.classifier import (
     Calibration,
@@ -20,6 +20,7 @@ from mercat.training.classifying.classifier import (
     labels_of,
     texts_of,
 )
+from mercat.training.classifying.remembering import HeadSettings
 from mercat.training.data import Split
 
 
@@ -28,8 +29,10 @@ class Linear(ClassifierRecipe):
 
     The body stays shared with everything else that uses the encoder, so an answer costs one encoding for all heads.
     `strength` is C, the inverse of the L2 penalty; "auto" takes the best of a grid on the validation part.
-    `class_weight = "balanced"` makes rare labels count as much as frequent ones. Raises ConfigError for a strength that
-    is not above 0.
+    `class_weight = "balanced"` makes rare labels count as much as frequent ones. `memory` above 0 lets the `neighbours`
+    nearest train rows have that share of the say, or with `remember = "prototypes"` the mean of each label's rows;
+    "auto" takes the share that does best on the validation part. Raises ConfigError for a strength that is not above 0,
+    or a memory out of range.
     """
 
     def __init__(
@@ -44,6 +47,9 @@ class Linear(ClassifierRecipe):
         target_error: float | None = None,
         strength: float | Literal["auto"] = "auto",
         class_weight: Literal["balanced"] | None = None,
+        memory: float | Literal["auto"] = 0.0,
+        neighbours: int = 20,
+        remember: Remembered = "rows",
         seed: int = 0,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -59,7 +65,8 @@ class Linear(ClassifierRecipe):
             target_error=target_error,
             seed=seed,
         )
-        self.strength, self.class_weight, self._monotonic = strength, class_weight, monotonic
+        self._monotonic = monotonic
+        self.head = HeadSettings(calibration, target_error, strength, class_weight, memory, neighbours, remember)
 
     def train(self, run: Run, writer: ArtifactWriter) -> Report:
         """Encode train and validation rows, fit the head, calibrate it on validation rows, write both."""
@@ -69,18 +76,14 @@ class Linear(ClassifierRecipe):
             for name, rows in (("train", parts.train), ("validation", parts.validation))
         )
         run.progress("fit", 0, 1)
-        head = LinearHead.fit(
-            train,
-            labels_of(parts.train),
-            fingerprint=self.encoder.fingerprint,
+        head, chosen = self.head.fit(
+            (train, labels_of(parts.train)),
             validation=(validation, labels_of(parts.validation)),
-            calibration=self.calibration,
-            class_weight=self.class_weight,
-            strength=self.strength,
-            max_error=self.target_error,
+            fingerprint=self.encoder.fingerprint,
             seed=run.seed,
         )
         run.progress("fit", 1, 1)
+        linear = head if isinstance(head, LinearHead) else head.linear
         return finish(
             writer,
             head,
@@ -89,8 +92,8 @@ class Linear(ClassifierRecipe):
             seconds=self._monotonic() - started,
             counts={
                 "parameters": self.encoder.info().parameters,
-                "trainable_parameters": head.weights.size + head.bias.size,
+                "trainable_parameters": linear.weights.size + linear.bias.size,
             },
             notes=(),
-            details={"temperature": head.temperature, "threshold": head.threshold},
+            details=chosen,
         )

@@ -3,9 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mercat.artifacts import Artifacts
+from mercat.classifiers.trained import TrainedClassifier
 from mercat.encoders.hashing import Hashing
 from mercat.errors import ConfigError, FingerprintError
-from mercat.heads import load_head
+from mercat.heads import MemoryHead, load_head
 from mercat.store import Store
 from mercat.testing.training import RecipeContract, topic_examples, train_in
 from mercat.training.base import Run
@@ -159,3 +161,29 @@ def test_settings_that_cannot_be_are_refused_before_anything_is_encoded(key, val
     assert caught.value.found
     assert caught.value.next
     assert encoder.encoded == 0
+
+
+def test_a_memory_beside_the_head_is_served_like_any_head(store, tmp_path):
+    encoder = Words()
+    artifact = train_in(tmp_path, Linear(encoder, collection="intents", memory=0.5, neighbours=5), store=store)
+    head = load_head(artifact.folder / "head")
+    assert isinstance(head, MemoryHead)
+    assert (head.share, head.neighbours) == (0.5, 5)
+    assert len(head.vectors) == load_report(artifact.folder).counts["train"]
+    classifier = TrainedClassifier(Artifacts(tmp_path / "artifacts"), artifact="intents", encoder=encoder)
+    assert classifier.predict_many(["my card chip stolen today"])[0].label == "card"
+
+
+def test_the_share_of_the_memory_is_chosen_on_validation_and_told(store, tmp_path):
+    recipe = Linear(Words(), collection="intents", memory="auto", remember="prototypes", target_error=0.0)
+    artifact = train_in(tmp_path, recipe, store=store)
+    head = load_head(artifact.folder / "head")
+    assert head.vectors.shape == (3, 256)
+    assert load_report(artifact.folder).details["memory"] == head.share
+    assert artifact.metrics["covered_accuracy"]["value"] == 1.0
+
+
+@pytest.mark.parametrize("wrong", [{"memory": 2.0}, {"neighbours": 0}, {"remember": "everything"}])
+def test_a_memory_out_of_range_is_refused(wrong):
+    with pytest.raises(ConfigError):
+        Linear(Words(), collection="intents", **wrong)

@@ -38,6 +38,7 @@ CORE = {
         ("ia3", f"{_CLASSIFYING}.ia3:Ia3", "Fine-tune factors of keys, values and activations (PEFT)"),
         ("adapter", f"{_CLASSIFYING}.adapter:Adapter", "Fine-tune small layers between frozen ones"),
         ("bitfit", f"{_CLASSIFYING}.bitfit:BitFit", "Fine-tune the biases of the encoder alone"),
+        ("update", "mercat.training.updating.update:Update", "Go on learning from what came in; gated by old rows"),
         ("zero-shot", f"{_CLASSIFYING}.zero_shot:ZeroShot", "Labels by their descriptions, nothing labelled"),
         (
             "distill-static",

@@ -1,0 +1,131 @@
+"""Whether a new version may take the place of the old one: both asked about the same rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mercat.evaluation.base import Metric
+from mercat.evaluation.metrics import accuracy, macro_f1
+from mercat.training.classifying.classifier import Scorer, labels_of, texts_of
+from mercat.training.compare import differences
+from mercat.values import Example
+
+
+@dataclass(frozen=True, slots=True)
+class Fall:
+    """A label of which the new version finds fewer rows than the old one did; shares of its `rows`."""
+
+    label: str
+    before: float
+    now: float
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Two versions on the same rows: figures before and now, by name, and now minus before, paired."""
+
+    rows: int
+    before: Mapping[str, Metric]
+    now: Mapping[str, Metric]
+    differences: Mapping[str, Metric]
+    falls: tuple[Fall, ...]
+
+    def __str__(self) -> str:
+        one, two, change = (each["accuracy"] for each in (self.before, self.now, self.differences))
+        span = f"[{change.low:+.4f}, {change.high:+.4f}]"
+        return f"accuracy {one.value:.4f} before, {two.value:.4f} now, {change.value:+.4f} {span} on {self.rows:,} rows"
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What a new version must keep, in shares: of all regression rows, and of the regression rows of each label."""
+
+    max_drop: float
+    max_label_drop: float
+
+    def reasons(self, found: Compared, *, bar: float, lost: Sequence[str]) -> list[str]:
+        """Return why a version must not be promoted; empty when nothing speaks against it.
+
+        `bar` is the best accuracy on these rows that a promoted version had, `lost` the labels that it cannot give any
+        more. One row is never a fall of its label: of six rows it would be 17 points.
+        """
+        now = found.now["accuracy"].value
+        said = []
+        if now < bar - self.max_drop - 1e-9:
+            change = found.differences["accuracy"]
+            said.append(
+                f"Accuracy on the regression set is {now:.4f}, {bar - now:.4f} below the best version's {bar:.4f}; "
+                f"{self.max_drop:g} is allowed (against the last version {change.value:+.4f}, 95 % interval "
+                f"{change.low:+.4f} to {change.high:+.4f})"
+            )
+        deep = [
+            each
+            for each in found.falls
+            if each.before - each.now > self.max_label_drop + 1e-9 and round((each.before - each.now) * each.rows) > 1
+        ]
+        said += [
+            f"Of '{each.label}' it finds {each.now:.2f} instead of {each.before:.2f} ({each.rows} rows); "
+            f"{self.max_label_drop:g} less is allowed"
+            for each in deep
+        ]
+        if lost:
+            said.append(f"It no longer knows {', '.join(lost[:10])}: no row of theirs is left to learn from")
+        return said
+
+
+def compared(rows: Sequence[Example], old: Scorer, new: Scorer, *, seed: int = 0) -> Compared:
+    """Ask both versions about the same rows, of which there is at least one."""
+    true = labels_of(rows)
+    before, now = (_answers(scorer, texts_of(rows)) for scorer in (old, new))
+    return Compared(
+        rows=len(rows),
+        before=_figures(true, before),
+        now=_figures(true, now),
+        differences=differences(true, now, before, seed=seed),
+        falls=tuple(_falls(true, before, now)),
+    )
+
+
+def table(found: Mapping[str, Compared]) -> str:
+    """Return Markdown: a line per set of rows with both versions side by side."""
+    lines = ["| rows | count | accuracy before | now | difference | macro F1 before | now |"]
+    lines.append("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    for name, each in found.items():
+        change = each.differences["accuracy"]
+        cells = [f"{each.rows:,}", _shown(each.before["accuracy"]), _shown(each.now["accuracy"])]
+        cells.append(f"{change.value:+.4f} [{change.low:+.4f}, {change.high:+.4f}]")
+        cells += [_shown(each.before["macro_f1"]), _shown(each.now["macro_f1"])]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _figures(true: Sequence[str], predicted: Sequence[str]) -> dict[str, Metric]:
+    return {"accuracy": accuracy(true, predicted), "macro_f1": macro_f1(true, predicted)}
+
+
+def _answers(scorer: Scorer, texts: Sequence[str]) -> list[str]:
+    return [scorer.labels[number] for number in scorer.scores(texts).argmax(axis=1)]
+
+
+def _falls(true: Sequence[str], before: Sequence[str], now: Sequence[str]) -> list[Fall]:
+    found = []
+    for label in sorted(set(true)):
+        places = [at for at, each in enumerate(true) if each == label]
+        one, two = (_share(answers, places, label) for answers in (before, now))
+        if two < one:
+            found.append(Fall(label, one, two, len(places)))
+    return found
+
+
+def _share(answers: Sequence[str], places: Sequence[int], label: str) -> float:
+    right: NDArray[np.bool_] = np.array([answers[at] == label for at in places])
+    return float(right.mean())
+
+
+def _shown(metric: Metric) -> str:
+    return f"{metric.value:.4f}"

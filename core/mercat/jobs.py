@@ -11,6 +11,7 @@ from typing import Any
 
 from mercat.artifacts import Artifact
 from mercat.audit import Audit, Sizes, audit, save, subject_of
+from mercat.compute.world import ALONE, World
 from mercat.config import Section
 from mercat.errors import ConfigError
 from mercat.flow import Account, Feed, Follow, Round, TaskRun, Transform, ingest, run_task
@@ -25,6 +26,8 @@ from mercat.training.train import evaluate, train
 from mercat.workspace import Workspace
 
 log = logging.getLogger(__name__)
+UPDATE = "update"
+"""The recipe that goes on from an artifact, and the table of a recipe's section that has its parameters."""
 
 
 def ingest_source(workspace: Workspace, name: str, *, progress: Progress = silent, restart: bool = False) -> Account:
@@ -101,10 +104,11 @@ def train_recipe(
     promote: bool = True,
     parameters: Mapping[str, Any] | None = None,
     progress: Progress = silent,
+    world: World = ALONE,
 ) -> Artifact:
     """Run the recipe of section `[recipes.NAME]`, with another routine if `use` says so; goes on after a kill.
 
-    `parameters` stand before those of the section.
+    `parameters` stand before those of the section. In a `world` of several every process makes this call.
     """
     section, recipe = _recipe(workspace, name, use, parameters or {})
     return train(
@@ -119,7 +123,28 @@ def train_recipe(
         seed=seed,
         progress=progress,
         promote=promote,
+        world=world,
     )
+
+
+def update_artifact(
+    workspace: Workspace,
+    name: str,
+    *,
+    seed: int | None = None,
+    promote: bool = True,
+    parameters: Mapping[str, Any] | None = None,
+    progress: Progress = silent,
+) -> Artifact:
+    """Let the current artifact of section `[recipes.NAME]` learn what came in since; the next version is returned.
+
+    The recipe `update` takes what all recipes of the section share, then the table `[recipes.NAME.update]`, then
+    `parameters`. A version that falls on the regression set is kept and not promoted: its details say `withheld`.
+    """
+    section = workspace.config.section("recipes", name)
+    table = section.parameters if section.use == UPDATE else section.flow.get(UPDATE, {})
+    given = {**table, **(parameters or {})}
+    return train_recipe(workspace, name, use=UPDATE, seed=seed, promote=promote, parameters=given, progress=progress)
 
 
 def search_recipe(
@@ -232,7 +257,7 @@ def work_beside(workspace: Workspace, stop: threading.Event) -> None:
 
 def reload_artifacts(workspace: Workspace) -> list[str]:
     """Let every part whose artifact was promoted or rolled back take up the new version; return their names."""
-    kinds = ("classifiers", "services")
+    kinds = ("classifiers", "taggers", "services")
     parts = [(name, workspace.built(kind, name)) for kind in kinds for name in workspace.config.sections(kind)]
     reloading = ((name, getattr(part, "reload", None)) for name, part in parts)
     return [name for name, reload in reloading if callable(reload) and reload()]

@@ -24,6 +24,7 @@ COMMANDS = {
     "ingest": "Take in rows from sources, once or as a service",
     "index": "Build, inspect or move the search indexes",
     "train": "Run fine-tune recipes and keep the artifacts",
+    "update": "Let an artifact learn what came in since it was made",
     "evaluate": "Score an artifact on rows that training never saw",
     "audit": "Report calibration, fairness, robustness and doubtful labels",
     "artifacts": "List, promote or roll back what training made",
@@ -40,7 +41,7 @@ COMMANDS = {
 GROUPS = {
     "Start": ("init", "demo", "new"),
     "Look": ("plugins", "doctor", "config", "models"),
-    "Learn": ("ingest", "index", "train", "evaluate", "audit", "artifacts"),
+    "Learn": ("ingest", "index", "train", "update", "evaluate", "audit", "artifacts"),
     "Answer": ("ask", "serve", "keys"),
     "Keep": ("db", "erase", "expire", "backup", "restore"),
 }

@@ -116,6 +116,11 @@ def write_workspace(folder: Path) -> Path:
         writer = csv.DictWriter(file, ("text", "label", "split"))
         writer.writeheader()
         writer.writerows(rows)
+    later = [{"text": f"{text} {row['text']}", "label": row["label"]} for row in rows[:60] for text in ("Well,", "So,")]
+    with (folder / "later.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, ("text", "label"))
+        writer.writeheader()
+        writer.writerows(later)
     (folder / "mercat.toml").write_text(CONFIG, encoding="utf-8")
     return folder
 

@@ -134,6 +134,7 @@ JSON = {
     "index build": ["index", "build"],
     "index info": ["index", "info"],
     "train": ["train"],
+    "update": ["update", "intents"],
     "evaluate": ["evaluate"],
     "audit": ["audit", "intents"],
     "artifacts list": ["artifacts", "list"],
@@ -157,6 +158,7 @@ JSON = {
     "restore": ["restore", "kept", "back"],
 }
 FIRST = {
+    "update": ["ingest", "--set", "sources.questions.path=later.csv"],
     "index move": ["index", "build"],
     "artifacts rollback": ["train"],
     "keys revoke": ["keys", "create", "old", "--json"],

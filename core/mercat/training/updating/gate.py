@@ -91,19 +91,6 @@ def compared(rows: Sequence[Example], old: Scorer, new: Scorer, *, seed: int = 0
     )
 
 
-def table(found: Mapping[str, Compared]) -> str:
-    """Return Markdown: a line per set of rows with both versions side by side."""
-    lines = ["| rows | count | accuracy before | now | difference | macro F1 before | now |"]
-    lines.append("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
-    for name, each in found.items():
-        change = each.differences["accuracy"]
-        cells = [f"{each.rows:,}", _shown(each.before["accuracy"]), _shown(each.now["accuracy"])]
-        cells.append(f"{change.value:+.4f} [{change.low:+.4f}, {change.high:+.4f}]")
-        cells += [_shown(each.before["macro_f1"]), _shown(each.now["macro_f1"])]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
 def _figures(true: Sequence[str], predicted: Sequence[str]) -> dict[str, Metric]:
     return {"accuracy": accuracy(true, predicted), "macro_f1": macro_f1(true, predicted)}
 
@@ -125,7 +112,3 @@ def _falls(true: Sequence[str], before: Sequence[str], now: Sequence[str]) -> li
 def _share(answers: Sequence[str], places: Sequence[int], label: str) -> float:
     right: NDArray[np.bool_] = np.array([answers[at] == label for at in places])
     return float(right.mean())
-
-
-def _shown(metric: Metric) -> str:
-    return f"{metric.value:.4f}"

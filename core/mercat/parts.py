@@ -45,6 +45,7 @@ CORE = {
             f"{_ENCODING}.distill_static:DistillStatic",
             "Turn any encoder into a table of token vectors, for `static`",
         ),
+        ("mlm", f"{_ENCODING}.mlm:Mlm", "Train an encoder on texts without labels, or a new one from nothing"),
     ),
     "transforms": (
         ("redact", "mercat.flow.transforms:redact", "Replace personal data by placeholders"),

@@ -104,6 +104,7 @@ def timed(frame: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     monkeypatch.setattr(encode, "_timed", timed)
     monkeypatch.setattr(encode, "_models", lambda *asked: (one.encode, other.encode, {"peer_version": "0"}))
     monkeypatch.setattr(encode, "EXPORTS", {})
+    monkeypatch.setattr(encode, "measure_static", lambda *asked: None)
     return seen
 
 
@@ -234,3 +235,15 @@ def test_rows_are_kept_by_code_and_not_by_results(monkeypatch: pytest.MonkeyPatc
     assert committed("benchmarks/a.py", "2") != first
     (tmp_path / "core/a.py").write_text("3")
     assert found.code() is None
+
+
+def test_a_static_table_is_held_against_the_encoder_and_against_the_peer(
+    frame: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    static = importlib.import_module("benchmarks._static")
+    row = {"rounds": [(3.0, 0.01), (2.0, 0.01)], "texts": 1, "accuracy": {"encoder": 0.9, "static": 0.81}}
+    monkeypatch.setattr(static, "_measured", lambda *asked: {**row, "n": 10, "distil_s": 1.5})
+    context = frame.Context("encode", data=tmp_path, rows=tmp_path / "rows")
+    static.measure(context, lambda: (None, "0"), [])
+    assert context.results["static.ratio_to_sentence_transformers"]["value"] == pytest.approx(250)
+    assert context.results["static.accuracy_share"]["value"] == pytest.approx(0.9)

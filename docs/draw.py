@@ -33,7 +33,12 @@ ROOMS: tuple[tuple[tuple[str, str], ...], ...] = (
     (("flow", "ingest, tasks, delivery"),),
     (("audit", "calibration, fairness, robustness, explanations"),),
     (("training", "recipes, reports"),),
-    (("retrieval", "encoder + index"), ("classifiers", "encoder + head"), ("evaluation", "splits, metrics")),
+    (
+        ("retrieval", "encoder + index"),
+        ("classifiers", "encoder + head"),
+        ("predictors", "spans"),
+        ("evaluation", "splits, metrics"),
+    ),
     (
         ("encoders", "texts to vectors"),
         ("heads", "vectors to scores"),

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from mercat.hooks import PLUGIN_API as PLUGIN_API
     from mercat.hooks import hookimpl as hookimpl
     from mercat.indexes.base import Index as Index
+    from mercat.predictors.base import Span as Span
+    from mercat.predictors.base import Tagger as Tagger
     from mercat.registry import Opened as Opened
     from mercat.registry import Registry as Registry
     from mercat.retrieval.base import Retriever as Retriever
@@ -72,6 +74,8 @@ _WHERE = {
     "PLUGIN_API": "hooks",
     "hookimpl": "hooks",
     "Index": "indexes.base",
+    "Span": "predictors.base",
+    "Tagger": "predictors.base",
     "Opened": "registry",
     "Registry": "registry",
     "Retriever": "retrieval.base",

@@ -6,6 +6,7 @@ from mercat.registry import Registry
 
 _CLASSIFYING = "mercat.training.classifying"
 _ENCODING = "mercat.training.encoding"
+_TAGGING = "mercat.training.tagging"
 
 CORE = {
     "encoders": (
@@ -30,6 +31,7 @@ CORE = {
         ("hybrid", "mercat.retrieval.hybrid:Hybrid", "Dense and BM25 joined by reciprocal-rank fusion"),
     ),
     "classifiers": (("trained", "mercat.classifiers.trained:TrainedClassifier", "The current version of an artifact"),),
+    "taggers": (("trained", "mercat.predictors.tagger:TrainedTagger", "The spans that an artifact has learned"),),
     "recipes": (
         ("linear", f"{_CLASSIFYING}.linear:Linear", "Frozen encoder, logistic regression on top: seconds"),
         ("full", f"{_CLASSIFYING}.full:Full", "Fine-tune the whole encoder with a head: most accurate"),
@@ -39,6 +41,7 @@ CORE = {
         ("adapter", f"{_CLASSIFYING}.adapter:Adapter", "Fine-tune small layers between frozen ones"),
         ("bitfit", f"{_CLASSIFYING}.bitfit:BitFit", "Fine-tune the biases of the encoder alone"),
         ("update", "mercat.training.updating.update:Update", "Go on learning from what came in; gated by old rows"),
+        ("tokens", f"{_TAGGING}.tokens:Tokens", "A tag for each word: names of people, places and the like"),
         ("zero-shot", f"{_CLASSIFYING}.zero_shot:ZeroShot", "Labels by their descriptions, nothing labelled"),
         (
             "distill-static",

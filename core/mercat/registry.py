@@ -22,6 +22,7 @@ KINDS: dict[str, str] = {
     "encoders": "mercat.encoders.base:Encoder",
     "generators": "mercat.generators.base:Generator",
     "classifiers": "mercat.classifiers.base:Classifier",
+    "taggers": "mercat.predictors.base:Tagger",
     "indexes": "mercat.indexes.base:IndexFactory",
     "retrievers": "mercat.retrieval.base:Retriever",
     "recipes": "mercat.training.base:Recipe",
@@ -220,6 +221,7 @@ class Registry:
     encoders: Shelf
     generators: Shelf
     classifiers: Shelf
+    taggers: Shelf
     indexes: Shelf
     retrievers: Shelf
     recipes: Shelf

@@ -79,11 +79,12 @@ def _sections(workspace: Workspace) -> Iterator[Finding]:
                 yield Finding("error", f"[{kind}.{name}]", f"{error.asked}. {error.found}", error.next)
         if kind not in workspace.registry.kinds():
             yield Finding("error", f"[{kind}.…]", "No kind of part has this name", "mercat plugins")
-    for name, section in workspace.config.sections("classifiers").items():
+    trained = [(kind, each) for kind in ("classifiers", "taggers") for each in workspace.config.sections(kind).items()]
+    for kind, (name, section) in trained:
         artifact = str(section.parameters.get("artifact", ""))
         if artifact and artifact not in workspace.artifacts.names():
             problem = f"The artifact '{artifact}' has not been trained yet"
-            yield Finding("warning", f"[classifiers.{name}]", problem, f"mercat train {artifact}")
+            yield Finding("warning", f"[{kind}.{name}]", problem, f"mercat train {artifact}")
 
 
 def _artifacts(workspace: Workspace) -> Iterator[Finding]:

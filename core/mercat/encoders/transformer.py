@@ -190,7 +190,7 @@ class Transformer:
         from mercat.encoders.export import export
         from mercat.encoders.parity import TEXTS
 
-        return export(self, self._tokenise(TEXTS, "document", self._tokenizer()))
+        return export(self, self._tokenise(TEXTS, "document", self.load_tokenizer()))
 
     def load_for_training(self) -> tuple[Any, Any]:
         """Return a fresh torch module (float32, on the CPU, train mode) and the `tokenizers.Tokenizer`.
@@ -200,7 +200,7 @@ class Transformer:
         """
         from mercat.encoders.padded import load_module
 
-        return load_module(self.checkpoint).train(), self._tokenizer()
+        return load_module(self.checkpoint).train(), self.load_tokenizer()
 
     def save_body(self, module: Any, tokenizer: Any, folder: Path | str) -> Path:
         """Save a fine-tuned body as a folder that this class and sentence-transformers can load."""
@@ -231,7 +231,11 @@ class Transformer:
     def _choice(self) -> Choice:
         return choose(self._wish, self.checkpoint, fingerprint=self.fingerprint, folders=self._export_folders())
 
-    def _tokenizer(self) -> Any:
+    def load_tokenizer(self) -> Any:
+        """Return the `tokenizers.Tokenizer` of the folder: it cuts at `max_tokens` and does not pad.
+
+        Raises ArtifactError for one that cannot be read or does not fit the model, MissingExtra.
+        """
         try:
             from tokenizers import Tokenizer
         except ImportError as error:
@@ -262,7 +266,7 @@ class Transformer:
                 self._loaded = Running(
                     self._choice(),
                     self.checkpoint,
-                    tokenizer=self._tokenizer(),
+                    tokenizer=self.load_tokenizer(),
                     pooling=self.pooling,
                     batch_tokens=self._batch_tokens,
                 )

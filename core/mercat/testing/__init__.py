@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mercat.testing.indexes import IndexContract as IndexContract
     from mercat.testing.plugins import PluginContract as PluginContract
     from mercat.testing.plugins import ServiceContract as ServiceContract
+    from mercat.testing.predictors import TaggerContract as TaggerContract
     from mercat.testing.retrieval import RetrieverContract as RetrieverContract
     from mercat.testing.store import TableSetContract as TableSetContract
     from mercat.testing.training import RecipeContract as RecipeContract
@@ -36,6 +37,7 @@ _WHERE = {
     "SinkContract": "connect",
     "SourceContract": "connect",
     "TableSetContract": "store",
+    "TaggerContract": "predictors",
     "TaskContract": "flow",
     "TransformContract": "flow",
 }

@@ -39,7 +39,7 @@ class LoopSettings:
     adversarial: float = 0.0
     average_epochs: int = 0
     patience: int = 0
-    choose_by: Choice = "accuracy"
+    choose_by: str = "accuracy"
     checkpoint_every_s: float = 60.0
 
     def __post_init__(self) -> None:

@@ -65,47 +65,62 @@ def encoder_of(context: Context, name: str) -> Any:
     return Transformer(str(folder), query_prefix="query: ", document_prefix="passage: ")
 
 
-def learned(
-    context: Context,
-    rows: Sequence[Example],
-    setting: Setting,
-    *,
-    seed: int,
-    outside: Sequence[str] = (),
-) -> dict[str, Any]:
-    """Train once and answer every test row; a JSON-able row. `outside` are texts that belong to no label.
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a training left behind, and the seconds that it took."""
 
-    `predicted`, `confidence` and `familiarity` are of the test rows in their order, `outside` the familiarity of those.
-    """
+    artifact: Any
+    recipe: Any
+    report: Any
+    spent: Mapping[str, float]
+
+
+def trained(context: Context, rows: Sequence[Example], setting: Setting, *, seed: int, folder: Path) -> Made:
+    """Train once, in a store of its own in `folder`."""
     from mercat.artifacts import Artifacts
+    from mercat.store import Store
     from mercat.training.report import load_report
     from mercat.training.train import train
 
     recipe = _recipe(context, setting)
     started, used = time.perf_counter(), time.process_time()
-    with tempfile.TemporaryDirectory(prefix="mercat-benchmark-") as name, _store(Path(name)) as store:
+    with Store.open(f"sqlite:///{folder}/mercat.db") as store:
+        store.upgrade()
         store.upsert(rows, collection="rows")
         artifact = train(
             recipe,
             name="model",
             store=store,
-            artifacts=Artifacts(Path(name) / "artifacts"),
-            scratch_root=Path(name) / "scratch",
+            artifacts=Artifacts(folder / "artifacts"),
+            scratch_root=folder / "scratch",
             recipe_name=setting.recipe,
             seed=seed,
             progress=Told(f"{context.name} {setting.recipe}, seed {seed}"),
         )
-        spent = {"wall_s": time.perf_counter() - started, "cpu_s": time.process_time() - used}
-        report, scorer = load_report(artifact.folder), recipe.scorer(artifact.folder)
+    spent = {"wall_s": time.perf_counter() - started, "cpu_s": time.process_time() - used}
+    return Made(artifact, recipe, load_report(artifact.folder), spent)
+
+
+def learned(
+    context: Context, rows: Sequence[Example], setting: Setting, *, seed: int, outside: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Train once and answer every test row; a JSON-able row. `outside` are texts that belong to no label.
+
+    `predicted`, `confidence` and `familiarity` are of the test rows in their order, `outside` the familiarity of those.
+    """
+    with tempfile.TemporaryDirectory(prefix="mercat-benchmark-") as name:
+        made = trained(context, rows, setting, seed=seed, folder=Path(name))
+        scorer = made.recipe.scorer(made.artifact.folder)
         scores = scorer.scores([row.text for row in rows if row.split == "test"])
         strange = scorer.scores(list(outside))
+    counts = made.report.counts
     return {
-        **spent,
+        **made.spent,
         "predicted": [scorer.labels[place] for place in scores.argmax(axis=1)],
         "confidence": _listed(scores.max(axis=1)),
         "outside": _listed(strange.max(axis=1)) if len(strange) else [],
-        "validation": {key: metric.value for key, metric in report.metrics.items() if "." not in key},
-        "counts": {key: count for key, count in report.counts.items() if not key.startswith("leaks")},
+        "validation": {key: metric.value for key, metric in made.report.metrics.items() if "." not in key},
+        "counts": {key: count for key, count in counts.items() if not key.startswith("leaks")},
     }
 
 
@@ -154,14 +169,6 @@ def _recipe(context: Context, setting: Setting) -> Any:
     register_core(registry)
     make = registry.recipes.get(setting.recipe).load()
     return make(encoder_of(context, setting.encoder), collection="rows", **setting.parameters)
-
-
-def _store(folder: Path) -> Any:
-    from mercat.store import Store
-
-    store = Store.open(f"sqlite:///{folder}/mercat.db")
-    store.upgrade()
-    return store
 
 
 def _listed(values: Any) -> list[float]:

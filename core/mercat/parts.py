@@ -42,6 +42,7 @@ CORE = {
         ("bitfit", f"{_CLASSIFYING}.bitfit:BitFit", "Fine-tune the biases of the encoder alone"),
         ("update", "mercat.training.updating.update:Update", "Go on learning from what came in; gated by old rows"),
         ("tokens", f"{_TAGGING}.tokens:Tokens", "A tag for each word: names of people, places and the like"),
+        ("few-shot", f"{_CLASSIFYING}.few_shot:FewShot", "Few rows a label: contrast tunes the encoder, then a head"),
         ("zero-shot", f"{_CLASSIFYING}.zero_shot:ZeroShot", "Labels by their descriptions, nothing labelled"),
         (
             "distill-static",

@@ -135,12 +135,16 @@ def finish(
     parts: Parts,
     *,
     validation_vectors: NDArray[np.float32],
+    judged: LinearHead | MemoryHead | None = None,
     seconds: float,
     counts: Mapping[str, int],
     notes: Sequence[str],
     details: Mapping[str, Any],
 ) -> Report:
-    """Write head, report and the hashes of the rows that were seen; return the report on the validation part."""
+    """Write head, report and the hashes of the rows that were seen; return the report on the validation part.
+
+    `judged` is the head that the figures are of, where the one that is written has learned from the validation rows.
+    """
     from mercat.evaluation.metrics import classification
     from mercat.training.compare import defined
 
@@ -148,8 +152,9 @@ def finish(
     head.save(writer.folder / HEAD)
     save_rows(writer.folder, parts)
     writer.note("role", ROLE)  # serving must encode texts in the role that the head was fitted with
-    scores = head.scores(validation_vectors)
-    metrics = defined(classification(labels_of(parts.validation), scores, head.labels, threshold=head.threshold))
+    shown = judged or head
+    scores = shown.scores(validation_vectors)
+    metrics = defined(classification(labels_of(parts.validation), scores, shown.labels, threshold=shown.threshold))
     report = Report(
         metrics=metrics,
         counts={**parts.counts, **counts},

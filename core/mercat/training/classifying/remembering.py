@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from mercat.encoders.base import Vectors
@@ -66,6 +66,35 @@ class HeadSettings:
         found: dict[str, Any] = {"temperature": head.temperature, "threshold": head.threshold}
         return head, {**found, "memory": head.share} if isinstance(head, MemoryHead) else found
 
-    def shape(self) -> dict[str, Any]:
-        """Return what shapes the head."""
-        return asdict(self)
+    def refit(self, judged: LinearHead | MemoryHead, rows: Labelled, *, seed: int) -> LinearHead | MemoryHead:
+        """Return a head of more `rows` with all that was chosen for `judged`. It has no tables, which fit one head."""
+        before = judged if isinstance(judged, LinearHead) else judged.linear
+        fitted = LinearHead.fit(
+            *rows,
+            fingerprint=before.fingerprint,
+            calibration="none",
+            class_weight=self.class_weight,
+            strength=self.strength,
+            seed=seed,
+        )
+        linear = replace(fitted, temperature=before.temperature, threshold=before.threshold)
+        if isinstance(judged, LinearHead):
+            return replace(linear, notes=(*fitted.notes, *judged.notes))
+        memory = MemoryHead.beside(
+            linear,
+            rows,
+            validation=rows,  # nothing is chosen by it: the share is given
+            share=judged.share,
+            neighbours=self.neighbours,
+            remember=self.remember,
+            calibrate=False,
+        )
+        notes = (*fitted.notes, *judged.notes)
+        return replace(memory, temperature=judged.temperature, threshold=judged.threshold, notes=notes)
+
+
+def with_fingerprint(head: LinearHead | MemoryHead, fingerprint: str) -> LinearHead | MemoryHead:
+    """Return the head as one for the vectors of this encoder."""
+    if isinstance(head, LinearHead):
+        return replace(head, fingerprint=fingerprint)
+    return replace(head, linear=replace(head.linear, fingerprint=fingerprint))

@@ -1,0 +1,1 @@
+"""Learning by contrast: texts of one group are drawn together, others apart. What several recipes share."""

@@ -17,7 +17,7 @@ CORE = {
         ("hashing", "mercat.encoders.hashing:Hashing", "Character n-grams hashed to a vector; for tests"),
     ),
     "generators": (
-        ("local", "mercat.generators.local:Local", "A causal transformer on this machine"),
+        ("local", "mercat.generators.local:Local", "A language model on this machine, causal or sequence to sequence"),
         ("openai", "mercat.generators.remote:OpenAI", "A server of the OpenAI API; prompts leave this machine"),
     ),
     "indexes": (

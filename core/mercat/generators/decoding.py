@@ -1,4 +1,4 @@
-"""From token ids to token ids: batches padded on the left, one token a step, greedy or drawn."""
+"""From token ids to token ids: one token a step, greedy or drawn; batches of prompts to continue, or to answer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mercat.errors import ArtifactError, missing_extra
 from mercat.generators.base import Finish, Generated, Sampling, settled, until_stop
-from mercat.generators.causal import CausalFolder
+from mercat.generators.folder import GeneratorFolder
 
 if TYPE_CHECKING:
     import torch
@@ -18,12 +18,12 @@ _UNFINISHED = "\ufffd"  # what half a character is decoded to
 
 
 class Decoder:
-    """Weights and tokenizer of a causal model. Raises ArtifactError for a folder that cannot be loaded."""
+    """Weights and tokenizer of a model. Raises ArtifactError for a folder that cannot be loaded."""
 
-    def __init__(self, read: CausalFolder, *, device: str, dtype: str) -> None:
+    def __init__(self, read: GeneratorFolder, *, device: str, dtype: str) -> None:
         self.read, self.device = read, device
-        self.tokenizer = _tokenizer(read)
-        self.module = _module(read, dtype).eval().to(device)
+        self.tokenizer = load_tokenizer(read)
+        self.module = load_module(read, dtype=dtype).eval().to(device)
         self._takes = set(inspect.signature(self.module.forward).parameters)
 
     def ids(self, text: str, *, marked: bool) -> list[int]:
@@ -40,7 +40,7 @@ class Decoder:
 
         growing = [Growing(self, row, sampling) for row in rows]
         draws = [torch.Generator().manual_seed(sampling.seed) for _ in rows]
-        for logits, step in self._steps(rows):
+        for logits, step in self._steps(rows) if self.read.start is None else self._answers(rows, self.read.start):
             if torch.isnan(logits).any():
                 found = "It gives scores that are not numbers"
                 raise ArtifactError(f"Model folder '{self.read.folder}'", found, "dtype = 'float32', or another model")
@@ -59,7 +59,10 @@ class Decoder:
             step(tokens)
 
     def _steps(self, rows: Sequence[Sequence[int]]) -> Iterator[tuple[torch.Tensor, Any]]:
-        """Yield the scores of the next token, shape (rows, vocabulary), and what is told the chosen ones."""
+        """Yield the scores of the next token, shape (rows, vocabulary), and what is told the chosen ones.
+
+        Rows are padded on the left.
+        """
         import torch
 
         width = max(map(len, rows))
@@ -85,15 +88,45 @@ class Decoder:
             cache = out.past_key_values
             yield out.logits[:, -1].float(), step
 
+    def _answers(self, rows: Sequence[Sequence[int]], start: int) -> Iterator[tuple[torch.Tensor, Any]]:
+        """Do as `_steps` does where a second half of the model answers what the first has read."""
+        import torch
+
+        width = max(map(len, rows))
+        ids, mask = torch.zeros((2, len(rows), width), dtype=torch.long, device=self.device)
+        for at, row in enumerate(rows):
+            ids[at, : len(row)] = torch.tensor(row, device=self.device)
+            mask[at, : len(row)] = 1
+        with torch.inference_mode():
+            read = self.module.get_encoder()(input_ids=ids, attention_mask=mask)
+        last, cache = torch.full((len(rows), 1), start, device=self.device), None
+
+        def step(tokens: Sequence[int]) -> None:
+            nonlocal last
+            last = torch.tensor(tokens, device=self.device)[:, None]
+
+        while True:
+            with torch.inference_mode():
+                out = self.module(
+                    encoder_outputs=read,
+                    attention_mask=mask,
+                    decoder_input_ids=last,
+                    past_key_values=cache,
+                    use_cache=True,
+                )
+            cache = out.past_key_values
+            yield out.logits[:, -1].float(), step
+
 
 class Growing:
     """An answer that grows by a token at a time, until `finish` says why it ended."""
 
     def __init__(self, decoder: Decoder, prompt: Sequence[int], sampling: Sampling) -> None:
         self._tokenizer, self._ends, self._stop = decoder.tokenizer, decoder.read.ends, sampling.stop
-        self._tail = list(prompt[-_TAIL:])
+        apart = decoder.read.start is not None
+        self._tail = [] if apart else list(prompt[-_TAIL:])
         self._before = self._tokenizer.decode(self._tail)
-        self._room = min(sampling.max_tokens, decoder.read.max_tokens - len(prompt))
+        self._room = min(sampling.max_tokens, decoder.read.max_tokens - (0 if apart else len(prompt)))
         self._prompt_tokens, self._tokens = len(prompt), list[int]()
         self.text = ""
         self.finish: Finish | None = None
@@ -126,7 +159,11 @@ class Growing:
         return Generated(self.text, self.finish or "length", self._prompt_tokens, len(self._tokens))
 
 
-def _tokenizer(read: CausalFolder) -> Any:
+def load_tokenizer(read: GeneratorFolder) -> Any:
+    """Return the `tokenizers.Tokenizer`, which neither cuts nor pads.
+
+    Raises ArtifactError for one that cannot be read or does not fit the model, MissingExtra.
+    """
     try:
         from tokenizers import Tokenizer
     except ImportError as error:
@@ -145,10 +182,11 @@ def _tokenizer(read: CausalFolder) -> Any:
     return tokenizer
 
 
-def _module(read: CausalFolder, dtype: str) -> Any:
+def load_module(read: GeneratorFolder, *, dtype: str) -> Any:
+    """Return the model as a transformers module. Raises ArtifactError for one that cannot be loaded, MissingExtra."""
     try:
         import torch
-        from transformers import AutoModelForCausalLM
+        from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
         from transformers.utils import logging
     except ImportError as error:
         raise missing_extra("A local generator", error.name or "transformers", "train") from error
@@ -156,7 +194,8 @@ def _module(read: CausalFolder, dtype: str) -> Any:
     shown = bars.is_progress_bar_enabled()
     bars.disable_progress_bar()
     try:
-        return AutoModelForCausalLM.from_pretrained(
+        kind: Any = AutoModelForCausalLM if read.start is None else AutoModelForSeq2SeqLM
+        return kind.from_pretrained(
             read.folder,
             dtype=getattr(torch, dtype),
             local_files_only=True,

@@ -1,4 +1,4 @@
-"""A causal language model on this machine: cheap to make, loaded late, shared between threads."""
+"""A language model on this machine: cheap to make, loaded late, shared between threads."""
 
 from __future__ import annotations
 
@@ -7,27 +7,37 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Literal
 
+from mercat.artifacts import Artifacts
 from mercat.compute.device import choose_device
 from mercat.errors import ConfigError, DataError
 from mercat.generators.base import Generated, GeneratorInfo, Piece, Prompt, Sampling, as_prompt
-from mercat.generators.causal import CausalFolder, read_causal, rendered
 from mercat.generators.decoding import Decoder
+from mercat.generators.folder import GeneratorFolder, read_generator, rendered
 from mercat.pretrained.resolve import resolve
+
+IN_ARTIFACT = "generator"
+"""The folder inside an artifact that holds the model."""
 
 
 class Local:
     """Continues prompts with a transformers model from a folder, or by a name of the hub; safetensors alone.
 
+    `artifact` instead of `model` names what the recipe `generate` made, whose current version is taken when it is first
+    asked for. A sequence-to-sequence model answers its prompts rather than continues them, and has room for
+    `info().max_tokens` in the prompt and as many in the answer.
+
     A model with a chat template gets every prompt through it, unless `template = "none"`; one without continues texts
     as they stand and refuses a `system` or `before`. Prompts run in batches of `batch_rows`, like lengths together; the
     batch makes no difference to an answer but by rounding. An answer ends where the model has no more room. Raises
-    ConfigError for `batch_rows` below 1 or another template.
+    ConfigError unless exactly one of `model` and `artifact` is given, for `batch_rows` below 1 or another template.
     """
 
     def __init__(
         self,
-        model: str,
+        model: str = "",
         *,
+        artifact: str = "",
+        artifacts: Artifacts | None = None,
         device: str = "auto",
         dtype: str = "auto",
         template: Literal["auto", "none"] = "auto",
@@ -37,15 +47,27 @@ class Local:
             raise ConfigError(f"batch_rows = {batch_rows}", "It is a number from 1", "batch_rows = 8")
         if template not in ("auto", "none"):
             raise ConfigError(f"template = '{template}'", "Known: auto, none", "template = 'auto'")
-        self.model, self._template, self._batch_rows = model, template, batch_rows
+        if bool(model) == bool(artifact):
+            found = "It has both" if model else "It has neither"
+            raise ConfigError(
+                "A local generator has a model or an artifact", found, 'artifact = "replies", or model = …'
+            )
+        if artifact and artifacts is None:
+            raise ConfigError(
+                f"artifact = '{artifact}'", "There is no workspace to look in", "artifacts = Artifacts(…)"
+            )
+        self.model, self._template, self._batch_rows = model or artifact, template, batch_rows
+        self._artifacts, self._artifact = artifacts, artifact
         self._device, self._dtype = device, dtype
         self._lock = threading.Lock()
         self._loaded: Decoder | None = None
 
     @cached_property
-    def folder(self) -> CausalFolder:
+    def folder(self) -> GeneratorFolder:
         """What the model's folder says; the files are found and checked on the first call."""
-        return read_causal(resolve(self.model))
+        if self._artifacts is not None and self._artifact:
+            return read_generator(self._artifacts.open(self._artifact).folder / IN_ARTIFACT)
+        return read_generator(resolve(self.model))
 
     def generate_many(
         self,
@@ -93,7 +115,7 @@ class Local:
             dtype=device.dtype,
             max_tokens=self.folder.max_tokens,
             parameters=self.folder.parameters,
-            note=f"{'chat template' if self._chats else 'continues texts'}; {device.why}",
+            note=f"{'chat template' if self._chats else self._way}; {device.why}",
         )
 
     def close(self) -> None:
@@ -104,6 +126,10 @@ class Local:
     @property
     def _chats(self) -> bool:
         return bool(self.folder.template) and self._template == "auto"
+
+    @property
+    def _way(self) -> str:
+        return "continues texts" if self.folder.start is None else "answers texts"
 
     def _pieces(self, row: list[int], sampling: Sampling) -> Iterator[Piece]:
         told = 0

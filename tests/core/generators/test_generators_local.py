@@ -83,6 +83,68 @@ class TestLocal(GeneratorContract):
         return local(self.folder)
 
 
+@pytest.fixture(scope="session")
+def tiny_t5(tiny_llama, tmp_path_factory):
+    """A 2-layer T5 of 32 dimensions with random weights and the bytes of the tiny llama."""
+    import torch
+    from tokenizers import Tokenizer, processors
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    folder = tmp_path_factory.mktemp("models") / "tiny-t5"
+    config = T5Config(
+        vocab_size=259,
+        d_model=32,
+        d_kv=8,
+        d_ff=48,
+        num_layers=2,
+        num_heads=4,
+        eos_token_id=1,
+        pad_token_id=0,
+        decoder_start_token_id=0,
+        tie_word_embeddings=False,
+    )
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(2)
+        module = T5ForConditionalGeneration(config)
+        for weights in module.parameters():
+            weights.add_(torch.randn_like(weights) * 0.3)
+    module.save_pretrained(folder)
+    tokenizer = Tokenizer.from_file(str(tiny_llama / "tokenizer.json"))
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+class TestLocalThatAnswers(TestLocal):
+    @pytest.fixture(autouse=True)
+    def _folder(self, tiny_t5):
+        type(self).folder = tiny_t5
+
+
+@pytest.mark.parametrize("prompt", ["Once upon a time", "x", "卡 has not arrived"])
+def test_a_sequence_to_sequence_model_answers_as_transformers_does(tiny_t5, prompt):
+    import torch
+    from tokenizers import Tokenizer
+    from transformers import T5ForConditionalGeneration
+
+    tokenizer = Tokenizer.from_file(str(tiny_t5 / "tokenizer.json"))
+    module = T5ForConditionalGeneration.from_pretrained(tiny_t5).eval()
+    ids = torch.tensor([tokenizer.encode(prompt).ids])
+    (expected,) = module.generate(ids, max_new_tokens=10, do_sample=False)
+    (found,) = local(tiny_t5).generate_many([prompt], max_tokens=10)
+    assert found.text == tokenizer.decode(expected.tolist())
+    assert found.prompt_tokens == ids.shape[1]
+    assert "answers texts" in local(tiny_t5).info().note
+
+
+def test_a_model_or_an_artifact():
+    for options in ({}, {"model": "here", "artifact": "there"}):
+        with pytest.raises(ConfigError, match="a model or an artifact"):
+            Local(**options)
+    with pytest.raises(ConfigError, match="no workspace"):
+        Local(artifact="replies")
+
+
 class TestLocalChat(TestLocal):
     @pytest.fixture(autouse=True)
     def _folder(self, tiny_llama, tmp_path_factory):
@@ -195,13 +257,18 @@ def test_a_template_that_fails_or_reaches_out_is_an_error(copy_of, template):
         ("config.json", {"auto_map": {"AutoModelForCausalLM": "evil.Model"}}, "asks to run code"),
         ("generation_config.json", {"custom_generate": "evil"}, "asks to run code"),
         ("config.json", {"architectures": ["LlamaModel"]}, "architectures"),
-        ("config.json", {"architectures": ["T5ForConditionalGeneration"], "is_encoder_decoder": True}, "architectures"),
+        ("config.json", {"is_encoder_decoder": True}, "architectures"),
+        (
+            "config.json",
+            {"architectures": ["T5ForConditionalGeneration"], "is_encoder_decoder": True},
+            "decoder_start_token_id",
+        ),
         ("config.json", {"num_hidden_layers": 900}, "claims 900 layers"),
         ("config.json", {"max_position_embeddings": None}, "max_position_embeddings"),
         ("generation_config.json", {"eos_token_id": "</s>"}, "is no token"),
     ],
 )
-def test_a_folder_that_is_no_causal_model_is_refused(copy_of, file, changes, message):
+def test_a_folder_that_generates_no_text_is_refused(copy_of, file, changes, message):
     with pytest.raises(ArtifactError, match=message):
         _ = local(copy_of(file, **changes)).folder
 

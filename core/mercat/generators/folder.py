@@ -1,4 +1,4 @@
-"""The folder of a causal language model: what it says about itself, read without loading weights."""
+"""The folder of a generator: what it says about itself, read without loading weights."""
 
 from __future__ import annotations
 
@@ -12,15 +12,19 @@ from mercat.generators.base import Prompt
 from mercat.pretrained.folder import plain_file, read_json, refuse_adapter, refuse_claims, weight_files
 from mercat.pretrained.tensors import read_header
 
-_CURE = "the folder of a causal language model"
+_CURE = "the folder of a causal or sequence-to-sequence language model"
+_CAUSAL, _SEQ2SEQ = ("CausalLM", "LMHeadModel"), ("ForConditionalGeneration",)
+_LARGEST = 1_000_000  # tokenizers write 1e30 where they mean "no limit"
+_ROOM = 512  # of a sequence-to-sequence model that tells none: what T5 was trained with
 
 
 @dataclass(frozen=True, slots=True)
-class CausalFolder:
-    """A causal model's folder. `ends` are the tokens that end an answer, `max_tokens` the room for prompt and answer.
+class GeneratorFolder:
+    """A model's folder. `ends` are the tokens that end an answer, `max_tokens` the room for prompt and answer.
 
-    `template` is the chat template, "" for a model that only continues texts; `marks` are the texts of its special
-    tokens, which a template may use.
+    `start` is the token that the answers of a sequence-to-sequence model begin with, whose prompt and answer have that
+    room each; None: a causal model, which continues its prompt. `template` is the chat template, "" for a model without
+    one; `marks` are the texts of its special tokens, which a template may use.
     """
 
     folder: Path
@@ -30,12 +34,13 @@ class CausalFolder:
     ends: frozenset[int]
     template: str
     marks: Mapping[str, str]
+    start: int | None = None
 
 
-def read_causal(folder: Path) -> CausalFolder:
+def read_generator(folder: Path) -> GeneratorFolder:
     """Read a folder in the layout of the Hugging Face hub.
 
-    Raises ArtifactError if a file is missing, the weights are not safetensors, the model is not causal, or for what
+    Raises ArtifactError if a file is missing, the weights are not safetensors, the model generates no text, or for what
     `mercat.pretrained.folder` refuses.
     """
     config = read_json(folder / "config.json", required=True)
@@ -43,7 +48,8 @@ def read_causal(folder: Path) -> CausalFolder:
     tensors = {name: tensor for file in weight_files(folder) for name, tensor in read_header(file).items()}
     refuse_claims(config, tensors, folder)
     kinds = config.get("architectures") or []
-    if config.get("is_encoder_decoder") or not any(str(kind).endswith(("CausalLM", "LMHeadModel")) for kind in kinds):
+    two = bool(config.get("is_encoder_decoder"))
+    if not any(str(kind).endswith(_SEQ2SEQ if two else _CAUSAL) for kind in kinds):
         found = f"config.json says architectures = {str(kinds)[:60]}"
         raise ArtifactError(f"Model folder '{folder}' as a generator", found, _CURE)
     if not (folder / "tokenizer.json").is_file():
@@ -51,9 +57,12 @@ def read_causal(folder: Path) -> CausalFolder:
     plain_file(folder / "tokenizer.json")
     generation, tokenizer = (read_json(folder / name) for name in ("generation_config.json", "tokenizer_config.json"))
     room = config.get("max_position_embeddings") or config.get("n_positions")
+    if two and room is None:
+        told = tokenizer.get("model_max_length")
+        room = told if type(told) is int and 0 < told < _LARGEST else _ROOM
     if type(room) is not int or room < 2:
         raise ArtifactError(f"Model folder '{folder}'", "config.json does not say max_position_embeddings", _CURE)
-    return CausalFolder(
+    return GeneratorFolder(
         folder=folder,
         config=config,
         max_tokens=room,
@@ -61,10 +70,11 @@ def read_causal(folder: Path) -> CausalFolder:
         ends=_ends(generation.get("eos_token_id", config.get("eos_token_id")), folder),
         template=_template(folder, tokenizer),
         marks={key: _text_of(value) for key, value in tokenizer.items() if key.endswith("_token")},
+        start=_start(generation, config, folder) if two else None,
     )
 
 
-def rendered(read: CausalFolder, prompt: Prompt) -> str:
+def rendered(read: GeneratorFolder, prompt: Prompt) -> str:
     """Return a conversation as the model's chat template writes it, up to where its answer begins.
 
     The template is a program of the folder's: it runs in Jinja's immutable sandbox, as it does in transformers. Raises
@@ -91,6 +101,13 @@ def _ends(found: Any, folder: Path) -> frozenset[int]:
     if not all(type(end) is int for end in ends):
         raise ArtifactError(f"Model folder '{folder}'", f"eos_token_id = {str(found)[:40]} is no token", _CURE)
     return frozenset(ends)
+
+
+def _start(generation: Mapping[str, Any], config: Mapping[str, Any], folder: Path) -> int:
+    start = generation.get("decoder_start_token_id", config.get("decoder_start_token_id"))
+    if type(start) is not int or not 0 <= start < (config.get("vocab_size") or _LARGEST):
+        raise ArtifactError(f"Model folder '{folder}'", f"decoder_start_token_id = {str(start)[:40]}", _CURE)
+    return start
 
 
 def _template(folder: Path, tokenizer: Mapping[str, Any]) -> str:

@@ -56,7 +56,7 @@ def _measured(
 def _distilled(folder: Path, teacher: Any, rows: Sequence[Any]) -> Path:
     """Distil on the train part and return the folder of the table."""
     from mercat.artifacts import Artifacts
-    from mercat.encoders.static import IN_ARTIFACT
+    from mercat.encoders.made import IN_ARTIFACT
     from mercat.store import Store
     from mercat.training.encoding.distill_static import DistillStatic
     from mercat.training.train import train

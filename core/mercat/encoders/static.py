@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mercat.artifacts import Artifacts
 from mercat.encoders.base import EncoderInfo, Role, Vectors
+from mercat.encoders.made import encoder_folder, require_one_source
 from mercat.encoders.static_tables import (
     StaticFolder,
     StaticTables,
@@ -26,8 +27,6 @@ from mercat.encoders.static_tables import (
 from mercat.errors import ConfigError
 from mercat.pretrained.resolve import resolve
 
-IN_ARTIFACT = "encoder"
-"""The folder inside an artifact that holds the model."""
 _TEXTS_AT_ONCE = 1024
 _TOKENS_AT_ONCE = 8192
 _FEW = 8  # runs that are summed one by one
@@ -52,13 +51,7 @@ class Static:
         max_tokens: int | None = None,
         cache_mb: int = 16,
     ) -> None:
-        if bool(model) == bool(artifact):
-            found = "It has both" if model else "It has neither"
-            raise ConfigError("A static encoder has a model or an artifact", found, 'artifact = "small", or model = …')
-        if artifact and artifacts is None:
-            raise ConfigError(
-                f"artifact = '{artifact}'", "There is no workspace to look in", "artifacts = Artifacts(…)"
-            )
+        require_one_source(model, artifact, artifacts)
         if max_tokens is not None and max_tokens < 1:
             raise ConfigError(f"max_tokens = {max_tokens}", "It is a number from 1", "max_tokens = 512")
         self.model, self.cache_mb = model or artifact, cache_mb
@@ -70,7 +63,7 @@ class Static:
     def folder(self) -> Path:
         """The folder of the model; found on the first call."""
         if self._artifacts is not None and self._artifact:
-            return self._artifacts.open(self._artifact).folder / IN_ARTIFACT
+            return encoder_folder(self._artifacts, self._artifact)
         return resolve(self.model)
 
     @cached_property

@@ -12,11 +12,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from mercat.artifacts import Artifacts
 from mercat.encoders.backends import Backend, Choice, Wish, choose
 from mercat.encoders.base import EncoderInfo, Role, Vectors
 from mercat.encoders.batching import Ids, plan
 from mercat.encoders.checkpoint import POOLINGS, Checkpoint, read_checkpoint
 from mercat.encoders.exported import GRAPHS, Exported, exports_root, place
+from mercat.encoders.made import encoder_folder, require_one_source
 from mercat.encoders.running import Running
 from mercat.encoders.texts import readable
 from mercat.errors import ArtifactError, ConfigError, missing_extra
@@ -28,7 +30,9 @@ _CHARACTERS_PER_TOKEN = 64  # no text has longer tokens on average: what lies be
 class Transformer:
     """Encodes texts with a pretrained transformer, pooled and scaled to length 1.
 
-    `model` is a folder, a packaged name or a name of the hub (see `resolve`). Pooling, prefixes and `max_tokens` are
+    `model` is a folder, a packaged name or a name of the hub (see `resolve`); `artifact` instead names what a recipe
+    made, an encoder or a classifier with one of its own, whose current version is taken when it is first asked for.
+    Pooling, prefixes and `max_tokens` are
     those of the model's folder unless given. Texts are cut after `max_tokens` tokens. `cache_mb` is how much memory
     `Cached` gives to remembered vectors.
 
@@ -40,13 +44,16 @@ class Transformer:
 
     `quantise` = "int8" is for onnx: smaller and faster, and a vector space of its own, because its vectors are too far
     from the original's (cosine 0.98 and more) to share an index or a head with them. A text's vector depends there a
-    little on the texts of its batch. Raises ConfigError for an unknown pooling, backend or quantisation.
+    little on the texts of its batch. Raises ConfigError for an unknown pooling, backend or quantisation, and unless
+    exactly one of `model` and `artifact` is given.
     """
 
     def __init__(
         self,
-        model: str,
+        model: str = "",
         *,
+        artifact: str = "",
+        artifacts: Artifacts | None = None,
         pooling: str | None = None,
         device: str = "auto",
         dtype: str = "auto",
@@ -61,7 +68,9 @@ class Transformer:
     ) -> None:
         if pooling is not None and pooling not in POOLINGS:
             raise ConfigError(f"pooling = '{pooling}'", f"Known: {', '.join(POOLINGS)}", "pooling = 'mean'")
-        self.model, self.cache_mb = model, cache_mb
+        require_one_source(model, artifact, artifacts)
+        self.model, self.cache_mb = model or artifact, cache_mb
+        self._artifact, self._artifacts = artifact, artifacts
         self._asked: dict[str, Any] = {
             "pooling": pooling,
             "query_prefix": query_prefix,
@@ -81,7 +90,7 @@ class Transformer:
     @cached_property
     def checkpoint(self) -> Checkpoint:
         """What the model's folder says; the files are found and checked on the first call."""
-        return read_checkpoint(resolve(self.model), name=self.model)
+        return read_checkpoint(self._folder(), name=self.model)
 
     @property
     def pooling(self) -> str:
@@ -165,7 +174,9 @@ class Transformer:
     def on(self, backend: Backend, *, quantise: Literal["", "int8"] = "") -> Transformer:
         """Return the same encoder on another backend; nothing is loaded or exported yet."""
         return Transformer(
-            self.model,
+            "" if self._artifact else self.model,
+            artifact=self._artifact,
+            artifacts=self._artifacts,
             backend=backend,
             quantise=quantise,
             max_tokens=self._max_tokens,
@@ -223,6 +234,11 @@ class Transformer:
             loaded, self._loaded = self._loaded, None
         if loaded is not None:
             loaded.close()
+
+    def _folder(self) -> Path:
+        if not self._artifact or self._artifacts is None:
+            return resolve(self.model)
+        return encoder_folder(self._artifacts, self._artifact)
 
     def _export_folders(self) -> dict[str, Path]:
         root = exports_root(self._workspace)

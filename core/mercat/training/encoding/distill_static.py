@@ -15,7 +15,8 @@ from mercat.artifacts import ArtifactWriter
 from mercat.encoders.base import Encoder, Vectors
 from mercat.encoders.cache import unwrap
 from mercat.encoders.hashing import Hashing
-from mercat.encoders.static import IN_ARTIFACT, Static
+from mercat.encoders.made import IN_ARTIFACT
+from mercat.encoders.static import Static
 from mercat.encoders.static_tables import save_static
 from mercat.encoders.transformer import Transformer
 from mercat.errors import ConfigError, DataError

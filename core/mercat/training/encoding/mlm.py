@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mercat.artifacts import ArtifactWriter
 from mercat.encoders.base import Encoder
-from mercat.encoders.static import IN_ARTIFACT
+from mercat.encoders.made import IN_ARTIFACT
 from mercat.encoders.transformer import Transformer
 from mercat.errors import ConfigError, DataError, missing_extra
 from mercat.evaluation import splits

@@ -62,7 +62,7 @@ def test_the_python_says_what_is_shown(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_the_page_names_every_part_and_as_many_ways_as_there_are() -> None:
     from mercat.audit.page import SECTIONS
-    from mercat.audit.perturb import WAYS
+    from mercat.text.variants import WAYS
 
     rows = set(re.findall(r"^\| ([a-z ]+) \|", PAGE, re.MULTILINE))
     assert rows >= set(PARTS)

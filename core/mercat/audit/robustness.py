@@ -9,9 +9,9 @@ import numpy as np
 
 from mercat.audit.base import Score, Scored, score_texts
 from mercat.audit.calibration import share_of
-from mercat.audit.perturb import WAYS, Way, changed
 from mercat.audit.swaps import SHOWN, Flip
 from mercat.evaluation import Metric, paired
+from mercat.text.variants import WAYS, Way, changed
 from mercat.training.base import Progress
 from mercat.training.progress import silent
 

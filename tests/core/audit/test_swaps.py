@@ -7,36 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from mercat.audit.swaps import compare, counterfactuals, framed, swapped_gender, swapped_words
+from mercat.audit.swaps import compare, counterfactuals, framed
 
 
 def about_women(texts: Sequence[str]) -> np.ndarray:
     """Answers "b" as soon as a woman is spoken of."""
     found = np.array([any(word in text.lower().split() or "她" in text for word in ("she", "woman")) for text in texts])
     return np.where(found[:, None], [0.2, 0.8], [0.7, 0.3]).astype(np.float32)
-
-
-@pytest.mark.parametrize(
-    ("text", "swapped"),
-    [
-        ("He lost his card", "She lost her card"),
-        ("MY HUSBAND said: she is the Chairman", "MY WIFE said: he is the Chairwoman"),
-        ("the theory of heat", "the theory of heat"),
-        ("他和妈妈，其他人弹吉他", "她和爸爸，其他人弹吉他"),
-        ("男朋友问女士", "女朋友问先生"),
-    ],
-)
-def test_gendered_words_become_their_counterparts(text: str, swapped: str) -> None:
-    assert swapped_gender(text) == swapped
-
-
-def test_a_name_becomes_the_same_other_name_everywhere() -> None:
-    after = swapped_words("Emily paid Emily and Carlos", "names", np.random.default_rng(0))
-    first, _, second, _, third = after.split()
-    assert first == second != third
-    assert "Emily" not in after
-    assert swapped_words("腾讯的股价", "companies", np.random.default_rng(0)).endswith("的股价")
-    assert swapped_words("apple pie for emily", "names", np.random.default_rng(0)) == "apple pie for emily"
 
 
 def test_a_frame_says_who_asks_in_the_language_of_the_text() -> None:

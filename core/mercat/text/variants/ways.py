@@ -1,4 +1,4 @@
-"""Ways in which the same question reaches a classifier written otherwise. Each takes a text and a source of chance.
+"""Ways in which the same question is written otherwise. Each takes a text and a source of chance.
 
 Ribeiro et al. 2020, "Beyond Accuracy: Behavioral Testing of NLP Models with CheckList"; Belinkov and Bisk 2018,
 "Synthetic and Natural Noise Both Break Neural Machine Translation" (keyboard neighbours); Naik et al. 2018, "Stress
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mercat.audit.chinese_noise import homophone, lookalike
-from mercat.audit.swaps import swapped_words
-from mercat.text import detect
+from mercat.text.language import detect
+from mercat.text.variants.chinese_noise import homophone, lookalike
+from mercat.text.variants.exchanges import swapped_words
 
 Chance = np.random.Generator
 _ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")

@@ -10,6 +10,7 @@ from typing import Any
 
 from mercat.evaluation.base import Metric
 from mercat.training.base import Evaluation, Report
+from mercat.training.estimating import shown_time
 
 REPORT = "report.json"
 
@@ -36,7 +37,7 @@ def report_text(report: Report) -> str:
             "| --- | ---: | ---: | ---: |",
             *(_line(name, metric) for name, metric in sorted(report.metrics.items())),
             "",
-            _counts(report.counts) + f"; {_time(report.seconds)}",
+            _counts(report.counts) + f"; {shown_time(report.seconds)}",
             *_list(report.notes),
         ]
     )
@@ -73,10 +74,6 @@ def _shown(metric: Metric | None, *, sign: bool = False) -> str:
 
 def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in counts.items())
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds) // 60} min {int(seconds) % 60} s"
 
 
 def _list(notes: Any) -> list[str]:

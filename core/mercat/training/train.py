@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,7 +16,9 @@ from mercat.compute.world import ALONE, Left, World
 from mercat.errors import ArtifactError
 from mercat.store import Store
 from mercat.training.base import Evaluation, Progress, Recipe, Run
+from mercat.training.estimating import Estimable, Estimate, held_against
 from mercat.training.progress import silent
+from mercat.training.report import save_report
 
 log = logging.getLogger(__name__)
 
@@ -34,12 +37,14 @@ def train(
     progress: Progress = silent,
     promote: bool = True,
     world: World = ALONE,
+    expect: Callable[[Estimate], None] | None = None,
 ) -> Artifact:
     """Train and publish the next version of the artifact `name`; None as seed means the recipe's own.
 
     Checkpoints lie in `scratch_root/name`: after a kill the same call goes on from them; a success removes them. In a
-    `world` of several every process makes this call, with the same folders: all compute, the first one writes. Raises
-    ArtifactError when nothing was published.
+    `world` of several every process makes this call, with the same folders: all compute, the first one writes.
+    `expect` is told beforehand what one process alone will need, where the recipe can say; the report then holds that
+    against what was measured. Raises ArtifactError when nothing was published.
     """
     shared = bool(getattr(recipe, "shared", False))
     run = _run(recipe, name, store, scratch_root, seed, progress, world=world if shared else ALONE)
@@ -48,7 +53,10 @@ def train(
     if world.first:
         if world.size > 1 and not shared:
             log.warning("'%s' is trained by one of %d processes: its recipe shares nothing", name, world.size)
-        made = _published(recipe, run, artifacts, {**what, "config": config})
+        expected = _expected(recipe, run) if expect and world.size == 1 else None
+        if expect and expected:
+            expect(expected)
+        made = _published(recipe, run, artifacts, {**what, "config": config}, expected)
         world.told(made.version)
         return made
     if shared:
@@ -56,9 +64,27 @@ def train(
     return artifacts.open(name, world.told(""))
 
 
-def _published(recipe: Recipe, run: Run, artifacts: Artifacts, what: Mapping[str, Any]) -> Artifact:
+def estimate(
+    recipe: Recipe, *, name: str, store: Store, scratch_root: Path, seed: int | None = None
+) -> Estimate | None:
+    """Return what training would cost; None for a recipe that cannot say. Nothing is written."""
+    return _expected(recipe, _run(recipe, name, store, scratch_root, seed, silent))
+
+
+def _expected(recipe: Recipe, run: Run) -> Estimate | None:
+    if not isinstance(recipe, Estimable):
+        return None
+    return recipe.estimate(replace(run, progress=silent))
+
+
+def _published(
+    recipe: Recipe, run: Run, artifacts: Artifacts, what: Mapping[str, Any], expected: Estimate | None
+) -> Artifact:
     with artifacts.create(run.name, **what) as writer:
         report = recipe.train(run, writer)
+        if expected:
+            report = held_against(expected, report)
+            save_report(writer.folder, report)
         writer.note("counts", dict(report.counts))
         writer.note("notes", list(report.notes))
         writer.note("seconds", report.seconds)

@@ -13,6 +13,7 @@ from mercat.errors import ConfigError
 from mercat.heads import LinearHead, Remembered
 from mercat.training.base import Report, Run
 from mercat.training.classifying.classifier import (
+    ROLE,
     Calibration,
     ClassifierRecipe,
     encode_kept,
@@ -22,6 +23,7 @@ from mercat.training.classifying.classifier import (
 )
 from mercat.training.classifying.remembering import HeadSettings
 from mercat.training.data import Split
+from mercat.training.estimating import Estimate, encoding_seconds, fitting_seconds, peak_memory_mb
 
 
 class Linear(ClassifierRecipe):
@@ -67,6 +69,25 @@ class Linear(ClassifierRecipe):
         )
         self._monotonic = monotonic
         self.head = HeadSettings(calibration, target_error, strength, class_weight, memory, neighbours, remember)
+
+    def estimate(self, run: Run) -> Estimate:
+        """Return what `train` would cost, nearly all of which is encoding, from encoding some of its texts."""
+        clock = self._monotonic
+        started, parts = clock(), self.parts(run)
+        stages, info = {"read": clock() - started}, self.encoder.info()
+        texts, labels = texts_of([*parts.train, *parts.validation]), len(parts.labels)
+        stages["encode"] = encoding_seconds(self.encoder, texts, role=ROLE, clock=clock)
+        grid = self.head.strength == "auto"
+        stages["fit"] = fitting_seconds(len(parts.train), info.dimensions, labels, grid=grid, clock=clock)
+        vectors_mb = 2 * len(texts) * info.dimensions * 8 / 2**20  # as they are, and as logistic regression wants them
+        held = peak_memory_mb()
+        return Estimate(
+            stages,
+            None if held is None else held + vectors_mb,
+            parameters=info.parameters,
+            trainable_parameters=labels * (info.dimensions + 1),
+            tried_s=clock() - started,
+        )
 
     def train(self, run: Run, writer: ArtifactWriter) -> Report:
         """Encode train and validation rows, fit the head, calibrate it on validation rows, write both."""

@@ -26,6 +26,7 @@ from mercat.training.classifying.classifier import (
     texts_of,
 )
 from mercat.training.data import Parts
+from mercat.training.estimating import Estimate, encoding_seconds, fitting_seconds, peak_memory_mb
 from mercat.training.loop.batches import Encoded
 from mercat.training.tracking import Tracker
 
@@ -36,6 +37,7 @@ try:
     from mercat.training.loop.checkpoint import Checkpoints
     from mercat.training.loop.loop import Outcome
     from mercat.training.loop.objective import Objective
+    from mercat.training.loop.rehearsal import rehearse
     from mercat.training.loop.running import Telling, details_of, digest_of, notes_of, run_loop, seeded, shape_of
     from mercat.training.loop.settings import LoopSettings
     from mercat.training.loop.steering import Steering
@@ -109,11 +111,9 @@ class TunedRecipe(ClassifierRecipe):
         body, tokenizer = base.load_for_training()
         checkpoints = Checkpoints(run.scratch, digest_of(self.shape(), parts.digest, base.fingerprint, run.seed))
         model = self._model(run, base, body, parts, resumed=checkpoints.ready)
-        encoded = {
-            name: _encoded(base, tokenizer, texts_of(rows), labels_of(rows), parts.labels)
-            for name, rows in (("train", parts.train), ("validation", _known(parts)))
-        }
-        outcome = self._run_loop(run, model, encoded, checkpoints, parts, base.checkpoint.pad_id)
+        encoded = self._encoded(base, tokenizer, parts)
+        learning = self._learning(model, encoded, parts, base.checkpoint.pad_id)
+        outcome = run_loop(run, model, self.settings, checkpoints=checkpoints, telling=self.telling, **learning)
         run.world.leave_to_first()
         logits = predict(model, encoded["validation"], pad_id=base.checkpoint.pad_id)
         counts = sizes(model)  # before what was learned is merged
@@ -157,25 +157,53 @@ class TunedRecipe(ClassifierRecipe):
             seed=run.seed,
         )
 
-    def _run_loop(
-        self,
-        run: Run,
-        model: PooledClassifier,
-        encoded: Mapping[str, Encoded],
-        checkpoints: Checkpoints,
-        parts: Parts,
-        pad_id: int,
-    ) -> Outcome:
-        return run_loop(
-            run,
-            model,
-            self.settings,
-            objective=self.objective(encoded, parts, pad_id=pad_id),
-            checkpoints=checkpoints,
-            telling=self.telling,
-            adversary=self._adversary(model),
-            steering=self.steering(model, updates=self.settings.updates(len(encoded["train"]))),
+    def estimate(self, run: Run) -> Estimate:
+        """Return what `train` would cost, from some updates on a model that is thrown away."""
+        clock = self.telling.monotonic
+        started, parts = clock(), self.parts(run)
+        base = tunable(self.encoder, max_tokens=self.max_tokens)
+        body, tokenizer = base.load_for_training()
+        model = self._model(run, base, body, parts, resumed=True)  # a head that is fitted first costs no more updates
+        encoded = self._encoded(base, tokenizer, parts)
+        stages = {"read": clock() - started}
+        learning = self._learning(model, encoded, parts, base.checkpoint.pad_id)
+        loop = rehearse(model, self.settings, seed=run.seed, clock=clock, **learning)
+        validated = loop.forward_s_per_token * sum(map(len, encoded["validation"].ids))
+        stages |= {"learn": loop.seconds, "validate": (self.settings.epochs + 2) * validated}
+        if self.init_head_from_linear:
+            texts = texts_of([*parts.train, *parts.validation])
+            stages["encode"] = encoding_seconds(base, texts, role=ROLE, clock=clock, budget_s=1.0)
+            stages["fit"] = fitting_seconds(
+                len(parts.train), base.dimensions, len(parts.labels), grid=False, clock=clock
+            )
+            base.close()
+        device, numbers = str(next(model.parameters()).device), sizes(model)
+        return Estimate(
+            stages,
+            peak_memory_mb(device),
+            numbers["parameters"],
+            numbers["trainable_parameters"],
+            updates=loop.updates,
+            device=device,
+            tried_s=clock() - started,
         )
+
+    def _encoded(self, base: Transformer, tokenizer: Any, parts: Parts) -> dict[str, Encoded]:
+        """Return what the loop reads: token ids of train rows, and of validation rows with labels to learn."""
+        return {
+            name: _encoded(base, tokenizer, texts_of(rows), labels_of(rows), parts.labels)
+            for name, rows in (("train", parts.train), ("validation", _known(parts)))
+        }
+
+    def _learning(
+        self, model: PooledClassifier, encoded: Mapping[str, Encoded], parts: Parts, pad_id: int
+    ) -> dict[str, Any]:
+        """Return what a loop over this model takes: the objective, and what takes part in its updates."""
+        return {
+            "objective": self.objective(encoded, parts, pad_id=pad_id),
+            "adversary": self._adversary(model),
+            "steering": self.steering(model, updates=self.settings.updates(len(encoded["train"]))),
+        }
 
     def objective(self, encoded: Mapping[str, Encoded], parts: Parts, *, pad_id: int) -> Objective:
         """Return what the loop learns from the parts "train" and "validation"."""

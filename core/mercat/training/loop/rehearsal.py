@@ -1,0 +1,101 @@
+"""What a loop will cost: some of its updates are made, on a model that is thrown away, and timed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mercat.training.estimating import BUDGET_S, extrapolated, spread
+from mercat.training.loop.batches import epoch_batches
+from mercat.training.loop.checkpoint import Checkpoints, Place
+from mercat.training.loop.loop import Loop
+from mercat.training.loop.objective import Objective
+from mercat.training.loop.settings import LoopSettings
+from mercat.training.progress import silent
+
+_MOST = 12  # sizes that are tried
+_SHORT_S = 15.0  # a loop that is over sooner needs no better estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """Seconds of all updates of all epochs, how many those are, and seconds of a forward pass alone per token."""
+
+    seconds: float
+    updates: int
+    forward_s_per_token: float
+
+
+def rehearse(
+    model: torch.nn.Module,
+    settings: LoopSettings,
+    *,
+    objective: Objective,
+    seed: int,
+    clock: Callable[[], float],
+    budget_s: float = BUDGET_S,
+    **further: Any,
+) -> Rehearsed:
+    """Make updates of all sizes for `budget_s`, the largest one first, so that the peak of memory is behind it.
+
+    The model is changed; torch's generator is left as it was. `further` are an adversary and steering, as for `Loop`.
+    """
+    lengths = np.asarray(objective.lengths)
+    batches = epoch_batches(objective.lengths, settings.batch_size, seed=seed, epoch=0)
+    sizes = np.array([len(rows) * max(int(lengths[rows].max()), 1) for rows in batches])
+    device = next(model.parameters()).device
+    with TemporaryDirectory() as folder, torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        checkpoints = Checkpoints(Path(folder), "rehearsal")
+        loop = Loop(
+            model,
+            settings,
+            objective=objective,
+            checkpoints=checkpoints,
+            seed=seed,
+            progress=silent,
+            clock=clock,
+            **further,
+        )
+        place = Place("rehearsal", epoch=settings.epochs - 1)  # where all weights learn that ever do
+        tried: dict[float, float] = {}
+        started = clock()
+        for at in _order(sizes):
+            seconds = loop.timed_update(batches[at], place)
+            if not tried and seconds < budget_s / 3:  # it has only warmed up
+                seconds = loop.timed_update(batches[at], place)
+            tried[float(sizes[at])] = seconds
+            whole = settings.epochs * extrapolated(sizes, tried)
+            if clock() - started > budget_s or (len(tried) > 2 and whole < _SHORT_S):
+                break
+        middle = batches[int(np.argsort(sizes)[len(sizes) // 2])]
+        forward = _forward_seconds(model, objective, middle, clock) / (len(middle) * max(int(lengths[middle].max()), 1))
+    return Rehearsed(whole, settings.updates(len(lengths)), forward)
+
+
+def _order(sizes: NDArray[np.int64]) -> Iterator[int]:
+    """Yield batches, each size once: the largest, the middle, the smallest, then those between."""
+    ordered = np.argsort(-sizes, kind="stable")
+    places = [0, len(ordered) // 2, len(ordered) - 1, *spread(len(ordered), _MOST).tolist()]
+    seen: set[int] = set()
+    for place in places:
+        number = int(ordered[place])
+        if int(sizes[number]) not in seen:
+            seen.add(int(sizes[number]))
+            yield number
+
+
+def _forward_seconds(
+    model: torch.nn.Module, objective: Objective, rows: NDArray[np.int64], clock: Callable[[], float]
+) -> float:
+    model.eval()
+    with torch.no_grad():
+        started = clock()
+        objective.step(model, rows).loss.item()
+        return clock() - started

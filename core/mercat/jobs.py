@@ -20,9 +20,10 @@ from mercat.indexes.move import Moved
 from mercat.retrieval.base import Refreshed, Retriever
 from mercat.signatures import dependencies
 from mercat.training.base import Evaluation, Progress, Recipe
+from mercat.training.estimating import Estimate
 from mercat.training.progress import silent
 from mercat.training.search import DEFAULTS, Search, parse_space, search
-from mercat.training.train import evaluate, train
+from mercat.training.train import estimate, evaluate, train
 from mercat.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -105,10 +106,12 @@ def train_recipe(
     parameters: Mapping[str, Any] | None = None,
     progress: Progress = silent,
     world: World = ALONE,
+    expect: Callable[[Estimate], None] | None = None,
 ) -> Artifact:
     """Run the recipe of section `[recipes.NAME]`, with another routine if `use` says so; goes on after a kill.
 
-    `parameters` stand before those of the section. In a `world` of several every process makes this call.
+    `parameters` stand before those of the section. In a `world` of several every process makes this call. `expect` is
+    told beforehand what the run will need, and the report holds that against what was measured.
     """
     section, recipe = _recipe(workspace, name, use, parameters or {})
     return train(
@@ -124,7 +127,22 @@ def train_recipe(
         progress=progress,
         promote=promote,
         world=world,
+        expect=expect,
     )
+
+
+def estimate_recipe(
+    workspace: Workspace,
+    name: str,
+    *,
+    use: str | None = None,
+    seed: int | None = None,
+    parameters: Mapping[str, Any] | None = None,
+) -> Estimate | None:
+    """Return what `train_recipe` would cost, from trying some of it; None for a recipe that cannot say."""
+    _, recipe = _recipe(workspace, name, use, parameters or {})
+    scratch = workspace.folder / "training"
+    return estimate(recipe, name=name, store=workspace.store, scratch_root=scratch, seed=seed)
 
 
 def update_artifact(
@@ -135,6 +153,7 @@ def update_artifact(
     promote: bool = True,
     parameters: Mapping[str, Any] | None = None,
     progress: Progress = silent,
+    expect: Callable[[Estimate], None] | None = None,
 ) -> Artifact:
     """Let the current artifact of section `[recipes.NAME]` learn what came in since; the next version is returned.
 
@@ -144,7 +163,9 @@ def update_artifact(
     section = workspace.config.section("recipes", name)
     table = section.parameters if section.use == UPDATE else section.flow.get(UPDATE, {})
     given = {**table, **(parameters or {})}
-    return train_recipe(workspace, name, use=UPDATE, seed=seed, promote=promote, parameters=given, progress=progress)
+    return train_recipe(
+        workspace, name, use=UPDATE, seed=seed, promote=promote, parameters=given, progress=progress, expect=expect
+    )
 
 
 def search_recipe(

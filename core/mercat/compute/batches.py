@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
+from multiprocessing import get_context
 from typing import Any, Literal, TypeVar
 
-from mercat.errors import ConfigError, missing_extra
+from mercat.compute.threads import share
+from mercat.errors import ConfigError, WorkerLost
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -28,10 +32,12 @@ def map_batches(
     """Yield one result per item, in the order of the items, while later batches are being computed.
 
     `function` takes a batch and returns as many results. At most two batches per worker are under way, so `items` may
-    be endless. `progress` is told the number of items done. "local" runs in this process, in threads if there are
-    several workers; "processes" and "ray" need a function and items that can be sent to another process.
-    The first exception of `function` is raised and stops the rest. Raises MissingExtra without ray. Raises ConfigError
-    for an unknown backend and for sizes below 1.
+    be endless, but not with "ray", which takes all of them first. `progress` is told the number of items done. "local"
+    runs in this process, in threads if there are several workers. "processes" and "ray" need a function and items that
+    can be sent to another process; each worker is given the function once, so what it loads at its first call stays
+    loaded. With "ray" a worker that is lost costs nothing but time. The first exception of `function` is raised and
+    stops the rest. Raises WorkerLost for a process that was killed, MissingExtra without ray, ConfigError for an
+    unknown backend and for sizes below 1.
     """
     if batch_size < 1 or workers < 1:
         raise ConfigError(
@@ -39,7 +45,9 @@ def map_batches(
         )
     batches = _cut(items, batch_size)
     if backend == "ray":
-        results = _on_ray(function, batches, workers)
+        from mercat.compute.ray import results_on_ray
+
+        results = results_on_ray(function, batches, workers)
     elif backend in ("local", "processes"):
         results = _here(function, batches, workers, processes=backend == "processes")
     else:
@@ -71,49 +79,41 @@ def _here(
         for batch in batches:
             yield len(batch), function(batch)
         return
-    pool: Executor = _processes(workers) if processes else ThreadPoolExecutor(workers, "mercat-map")
+    pool = _processes(workers, function) if processes else ThreadPoolExecutor(workers, "mercat-map")
+    call: Callable[[Sequence[T]], Sequence[R]] = _Given.call if processes else function
     waiting: deque[tuple[int, Future[Sequence[R]]]] = deque()
     try:
         for batch in batches:
-            waiting.append((len(batch), pool.submit(function, batch)))
+            waiting.append((len(batch), pool.submit(call, batch)))
             if len(waiting) >= 2 * workers:
                 asked, future = waiting.popleft()
                 yield asked, future.result()
         while waiting:
             asked, future = waiting.popleft()
             yield asked, future.result()
+    except BrokenProcessPool as error:
+        raise WorkerLost(
+            f"{workers} processes worked on batches", "One of them was killed", "the same again, or fewer processes"
+        ) from error
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _processes(workers: int) -> Executor:
-    from multiprocessing import get_context
-
-    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))  # a fork would copy locked thread pools
-
-
-def _on_ray(
-    function: Callable[[Sequence[T]], Sequence[R]], batches: Iterator[list[T]], workers: int
-) -> Iterator[tuple[int, Sequence[R]]]:
-    try:
-        import ray
-    except ImportError as error:
-        raise missing_extra("map_batches(backend='ray')", "ray", "ray") from error
-    return _ray_results(ray, function, batches, workers)
+def _processes(workers: int, function: Callable[[Any], Any]) -> Executor:
+    context = get_context("spawn")  # a fork would copy locked thread pools
+    return ProcessPoolExecutor(workers, context, initializer=_Given.take, initargs=(function, share(workers)))
 
 
-def _ray_results(
-    ray: Any, function: Callable[[Sequence[T]], Sequence[R]], batches: Iterator[list[T]], workers: int
-) -> Iterator[tuple[int, Sequence[R]]]:
-    if not ray.is_initialized():
-        ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False)
-    remote = ray.remote(function)
-    waiting: deque[tuple[int, Any]] = deque()
-    for batch in batches:
-        waiting.append((len(batch), remote.remote(batch)))
-        if len(waiting) >= 2 * workers:
-            asked, promise = waiting.popleft()
-            yield asked, ray.get(promise)
-    while waiting:
-        asked, promise = waiting.popleft()
-        yield asked, ray.get(promise)
+class _Given:
+    """In a worker process: the function that it was given at its start, with what that has loaded since."""
+
+    function: Callable[[Any], Any]
+
+    @classmethod
+    def take(cls, function: Callable[[Any], Any], threads: int) -> None:
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+        cls.function = function
+
+    @classmethod
+    def call(cls, batch: Sequence[Any]) -> Any:
+        return cls.function(batch)

@@ -1,11 +1,12 @@
 import sys
 import threading
+from importlib import import_module
 from itertools import count, islice
 
 import pytest
 
 from mercat.compute import map_batches
-from mercat.errors import ConfigError, MissingExtra
+from mercat.errors import ConfigError, MissingExtra, WorkerLost
 
 
 def double(batch):
@@ -19,6 +20,13 @@ def test_results_come_in_the_order_of_the_items(workers):
 
 def test_processes_give_the_same_results():
     assert list(map_batches(sorted, [3, 1, 2], batch_size=3, workers=1, backend="processes")) == [1, 2, 3]
+
+
+def test_a_killed_process_is_told(tmp_path, monkeypatch):
+    (tmp_path / "some_killer.py").write_text("import os\ndef kill(batch):\n    os._exit(3)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(WorkerLost, match="was killed"):
+        list(map_batches(import_module("some_killer").kill, [3], batch_size=1, backend="processes"))
 
 
 def test_a_slow_first_batch_does_not_change_the_order():
@@ -80,11 +88,3 @@ def test_without_ray_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingExtra, match=r"mercat\[ray\]"):
         map_batches(double, [1], batch_size=1, backend="ray")
-
-
-def test_ray_gives_the_same_results():
-    ray = pytest.importorskip("ray", reason="ray is not installed")
-    try:
-        assert list(map_batches(double, range(5), batch_size=2, backend="ray")) == [0, 2, 4, 6, 8]
-    finally:
-        ray.shutdown()

@@ -22,7 +22,8 @@ class Full(TunedRecipe):
     lowest layers as they are, which saves time. `unfreeze = "gradual"` lets the top layer learn in the first epoch and
     one more in each, so it wants more epochs than the body has layers. `init_head_from_linear` starts from logistic
     regression on the frozen vectors. `adversarial` above 0 trains against embeddings moved by that share of their
-    length (FGM), which doubles the time; start small, 0.02. `average_epochs` takes the mean of the weights after the
+    length (FGM), which doubles the time; start small, 0.02. `augment` is how often each row is learned from again,
+    written otherwise. `average_epochs` takes the mean of the weights after the
     last epochs, where validation agrees. `patience` counts epochs without a better `choose_by` on validation before the
     run stops; 0 never stops. `tensorboard` writes event files into `tensorboard/NAME` of the workspace. A checkpoint is
     written every `checkpoint_every_s`.
@@ -52,6 +53,7 @@ class Full(TunedRecipe):
         adversarial: float = 0.0,
         average_epochs: int = 0,
         class_weight: Literal["balanced"] | None = None,
+        augment: int = 0,
         init_head_from_linear: bool = True,
         freeze_layers: int = 0,
         patience: int = 0,
@@ -84,6 +86,7 @@ class Full(TunedRecipe):
             ),
             max_tokens=max_tokens,
             class_weight=class_weight,
+            augment=augment,
             init_head_from_linear=init_head_from_linear,
             freeze_layers=freeze_layers,
             device=device,

@@ -14,6 +14,7 @@ from mercat.encoders.base import Encoder
 from mercat.encoders.transformer import Transformer
 from mercat.errors import ArtifactError, ConfigError, missing_extra
 from mercat.heads import LinearHead
+from mercat.training.augmenting import augmented, check_copies
 from mercat.training.base import Report, Run
 from mercat.training.classifying.classifier import (
     ENCODER,
@@ -70,14 +71,17 @@ class TunedRecipe(ClassifierRecipe):
         tensorboard: bool,
         trackers: Sequence[Tracker],
         monotonic: Callable[[], float],
+        augment: int = 0,
         **common: Any,
     ) -> None:
         super().__init__(encoder, **common)
+        check_copies(augment)
         for name, found, least in (("max_tokens", max_tokens, 1), ("freeze_layers", freeze_layers, 0)):
             if found < least:
                 raise ConfigError(f"{name} = {found}", f"It is at least {least}", f"{name} = {least}")
         self.settings, self.max_tokens, self.class_weight = settings, max_tokens, class_weight
         self.init_head_from_linear, self.freeze_layers, self.device = init_head_from_linear, freeze_layers, device
+        self.augment = augment
         self.telling = Telling(tensorboard, trackers, monotonic)
 
     def adapted(self, body: Any) -> Any:
@@ -102,6 +106,7 @@ class TunedRecipe(ClassifierRecipe):
             "class_weight": self.class_weight,
             "init_head_from_linear": self.init_head_from_linear,
             "freeze_layers": self.freeze_layers,
+            "augment": self.augment,
         }
 
     def train(self, run: Run, writer: ArtifactWriter) -> Report:
@@ -111,7 +116,7 @@ class TunedRecipe(ClassifierRecipe):
         body, tokenizer = base.load_for_training()
         checkpoints = Checkpoints(run.scratch, digest_of(self.shape(), parts.digest, base.fingerprint, run.seed))
         model = self._model(run, base, body, parts, resumed=checkpoints.ready)
-        encoded = self._encoded(base, tokenizer, parts)
+        encoded = self._encoded(base, tokenizer, parts, run.seed)
         learning = self._learning(model, encoded, parts, base.checkpoint.pad_id)
         outcome = run_loop(run, model, self.settings, checkpoints=checkpoints, telling=self.telling, **learning)
         run.world.leave_to_first()
@@ -124,7 +129,7 @@ class TunedRecipe(ClassifierRecipe):
             parts,
             validation_vectors=vectors,
             seconds=self.telling.monotonic() - started,
-            counts={"updates": outcome.updates, **counts},
+            counts={"updates": outcome.updates, "learned_from": len(encoded["train"]), **counts},
             notes=[*notes_of(outcome, self.settings.epochs), *self.telling.boards(run)],
             details={**_details(outcome, head), "serving_difference": _difference(head, vectors, logits, parts)},
         )
@@ -164,7 +169,7 @@ class TunedRecipe(ClassifierRecipe):
         base = tunable(self.encoder, max_tokens=self.max_tokens)
         body, tokenizer = base.load_for_training()
         model = self._model(run, base, body, parts, resumed=True)  # a head that is fitted first costs no more updates
-        encoded = self._encoded(base, tokenizer, parts)
+        encoded = self._encoded(base, tokenizer, parts, run.seed)
         stages = {"read": clock() - started}
         learning = self._learning(model, encoded, parts, base.checkpoint.pad_id)
         loop = rehearse(model, self.settings, seed=run.seed, clock=clock, **learning)
@@ -188,11 +193,12 @@ class TunedRecipe(ClassifierRecipe):
             tried_s=clock() - started,
         )
 
-    def _encoded(self, base: Transformer, tokenizer: Any, parts: Parts) -> dict[str, Encoded]:
+    def _encoded(self, base: Transformer, tokenizer: Any, parts: Parts, seed: int) -> dict[str, Encoded]:
         """Return what the loop reads: token ids of train rows, and of validation rows with labels to learn."""
+        learned = augmented(parts.train, copies=self.augment, seed=seed)
         return {
             name: _encoded(base, tokenizer, texts_of(rows), labels_of(rows), parts.labels)
-            for name, rows in (("train", parts.train), ("validation", _known(parts)))
+            for name, rows in (("train", learned), ("validation", _known(parts)))
         }
 
     def _learning(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mercat.artifacts import Artifact
     from mercat.flow import Round
     from mercat.training.base import Evaluation, Progress
+    from mercat.training.estimating import Estimate
     from mercat.training.search import Search
 
 
@@ -30,6 +31,12 @@ def bars(*, quiet: bool = False) -> Iterator[Progress]:
 
     with RichProgress(Console(stderr=True)) as progress:
         yield progress
+
+
+def show_estimate(name: str, estimate: Estimate | None) -> None:
+    """Print in one line what a run will need."""
+    said = "its recipe cannot say what it will need" if estimate is None else str(estimate)
+    say(f"[bold]{shown(name)}[/bold]: {shown(said)}")
 
 
 def show_report(artifact: Artifact) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -28,7 +29,7 @@ def update(
 
     [recipes.NAME.update] holds the parameters, such as max_drop.
     """
-    from mercat.cli.reports import bars, show_report
+    from mercat.cli.reports import bars, show_estimate, show_report
     from mercat.jobs import update_artifact
     from mercat.training.report import load_report
 
@@ -36,7 +37,14 @@ def update(
     with opened(config, set_) as workspace:
         for section in name:
             with bars(quiet=json) as progress:
-                artifact = update_artifact(workspace, section, seed=seed, promote=promote, progress=progress)
+                artifact = update_artifact(
+                    workspace,
+                    section,
+                    seed=seed,
+                    promote=promote,
+                    progress=progress,
+                    expect=None if json else partial(show_estimate, section),
+                )
             artifacts.append(artifact)
             if not json:
                 show_report(artifact)

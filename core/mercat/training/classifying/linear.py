@@ -80,12 +80,12 @@ class Linear(ClassifierRecipe):
         grid = self.head.strength == "auto"
         stages["fit"] = fitting_seconds(len(parts.train), info.dimensions, labels, grid=grid, clock=clock)
         vectors_mb = 2 * len(texts) * info.dimensions * 8 / 2**20  # as they are, and as logistic regression wants them
-        held = peak_memory_mb()
+        held, learned = peak_memory_mb(), labels * (info.dimensions + 1)
         return Estimate(
             stages,
             None if held is None else held + vectors_mb,
-            parameters=info.parameters,
-            trainable_parameters=labels * (info.dimensions + 1),
+            parameters=info.parameters + learned,
+            trainable_parameters=learned,
             tried_s=clock() - started,
         )
 

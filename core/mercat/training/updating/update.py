@@ -22,6 +22,7 @@ from mercat.heads import load_head, require_fingerprint
 from mercat.training.base import Evaluation, Report, Run
 from mercat.training.classifying.classifier import HEAD, Calibration, ClassifierRecipe, own_encoder
 from mercat.training.data import Parts, Split, content_hashes, read_examples, row_hashes, save_rows
+from mercat.training.estimating import Estimate
 from mercat.training.report import save_report
 from mercat.training.tracking import Tracker
 from mercat.training.updating.gate import Compared, Gate, compared
@@ -137,6 +138,13 @@ class Update(ClassifierRecipe):
         report = self._judged(run, writer, report, old, inner, since, regression)
         save_report(writer.folder, report)
         return report
+
+    def estimate(self, run: Run) -> Estimate:
+        """Return what the learning would cost; holding both versions against each other comes on top."""
+        old = self._current(run.name)
+        since = self._since(run, old)
+        regression = regression_rows(run.store, self.regression, old, since)
+        return self._inner(old, since, regression, run.seed).estimate(run)
 
     def _current(self, name: str) -> Artifact:
         artifact = self.artifacts.open(name)

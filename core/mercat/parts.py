@@ -7,6 +7,8 @@ from mercat.registry import Registry
 _CLASSIFYING = "mercat.training.classifying"
 _ENCODING = "mercat.training.encoding"
 _TAGGING = "mercat.training.tagging"
+_PAIRING = "mercat.training.pairing"
+_MATCHER = "mercat.predictors.matcher"
 
 CORE = {
     "encoders": (
@@ -32,6 +34,8 @@ CORE = {
     ),
     "classifiers": (("trained", "mercat.classifiers.trained:TrainedClassifier", "The current version of an artifact"),),
     "taggers": (("trained", "mercat.predictors.tagger:TrainedTagger", "The spans that an artifact has learned"),),
+    "matchers": (("trained", f"{_MATCHER}:TrainedMatcher", "How two texts belong together, as an artifact learned"),),
+    "rerankers": (("trained", f"{_MATCHER}:TrainedMatcher", "Reads a question and a text together"),),
     "recipes": (
         ("linear", f"{_CLASSIFYING}.linear:Linear", "Frozen encoder, logistic regression on top: seconds"),
         ("full", f"{_CLASSIFYING}.full:Full", "Fine-tune the whole encoder with a head: most accurate"),
@@ -43,7 +47,9 @@ CORE = {
         ("update", "mercat.training.updating.update:Update", "Go on learning from what came in; gated by old rows"),
         ("tokens", f"{_TAGGING}.tokens:Tokens", "A tag for each word: names of people, places and the like"),
         ("few-shot", f"{_CLASSIFYING}.few_shot:FewShot", "Few rows a label: contrast tunes the encoder, then a head"),
+        ("pairs", f"{_PAIRING}.pairs:Pairs", "How two texts belong together: labels or numbers"),
         ("zero-shot", f"{_CLASSIFYING}.zero_shot:ZeroShot", "Labels by their descriptions, nothing labelled"),
+        ("contrastive", f"{_ENCODING}.contrastive:Contrastive", "An encoder learns from pairs or labels what is alike"),
         (
             "distill-static",
             f"{_ENCODING}.distill_static:DistillStatic",

@@ -32,10 +32,13 @@ if TYPE_CHECKING:
     from mercat.hooks import PLUGIN_API as PLUGIN_API
     from mercat.hooks import hookimpl as hookimpl
     from mercat.indexes.base import Index as Index
+    from mercat.predictors.base import Match as Match
+    from mercat.predictors.base import Matcher as Matcher
     from mercat.predictors.base import Span as Span
     from mercat.predictors.base import Tagger as Tagger
     from mercat.registry import Opened as Opened
     from mercat.registry import Registry as Registry
+    from mercat.retrieval.base import Reranker as Reranker
     from mercat.retrieval.base import Retriever as Retriever
     from mercat.services import Service as Service
     from mercat.store import Store as Store
@@ -74,10 +77,13 @@ _WHERE = {
     "PLUGIN_API": "hooks",
     "hookimpl": "hooks",
     "Index": "indexes.base",
+    "Match": "predictors.base",
+    "Matcher": "predictors.base",
     "Span": "predictors.base",
     "Tagger": "predictors.base",
     "Opened": "registry",
     "Registry": "registry",
+    "Reranker": "retrieval.base",
     "Retriever": "retrieval.base",
     "Service": "services",
     "Store": "store",

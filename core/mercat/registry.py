@@ -23,8 +23,10 @@ KINDS: dict[str, str] = {
     "generators": "mercat.generators.base:Generator",
     "classifiers": "mercat.classifiers.base:Classifier",
     "taggers": "mercat.predictors.base:Tagger",
+    "matchers": "mercat.predictors.base:Matcher",
     "indexes": "mercat.indexes.base:IndexFactory",
     "retrievers": "mercat.retrieval.base:Retriever",
+    "rerankers": "mercat.retrieval.base:Reranker",
     "recipes": "mercat.training.base:Recipe",
     "services": "mercat.services:Service",
     "routers": "",
@@ -222,8 +224,10 @@ class Registry:
     generators: Shelf
     classifiers: Shelf
     taggers: Shelf
+    matchers: Shelf
     indexes: Shelf
     retrievers: Shelf
+    rerankers: Shelf
     recipes: Shelf
     services: Shelf
     routers: Shelf

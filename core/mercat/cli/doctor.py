@@ -16,6 +16,7 @@ from mercat.values import Finding
 if TYPE_CHECKING:
     from mercat.workspace import Workspace
 
+_TRAINED = ("classifiers", "taggers", "matchers", "rerankers")  # kinds of parts that wait for an artifact
 app = command_app()
 FLOORS = {"transformers": (5, 20), "torch": (2, 13), "starlette": (1, 10), "cryptography": (50,), "jinja2": (3, 1, 6)}
 """Versions below which a known security fix is missing."""
@@ -79,7 +80,7 @@ def _sections(workspace: Workspace) -> Iterator[Finding]:
                 yield Finding("error", f"[{kind}.{name}]", f"{error.asked}. {error.found}", error.next)
         if kind not in workspace.registry.kinds():
             yield Finding("error", f"[{kind}.…]", "No kind of part has this name", "mercat plugins")
-    trained = [(kind, each) for kind in ("classifiers", "taggers") for each in workspace.config.sections(kind).items()]
+    trained = [(kind, each) for kind in _TRAINED for each in workspace.config.sections(kind).items()]
     for kind, (name, section) in trained:
         artifact = str(section.parameters.get("artifact", ""))
         if artifact and artifact not in workspace.artifacts.names():

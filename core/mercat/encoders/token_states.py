@@ -57,7 +57,7 @@ class TokenStates:
                 found[row] = hidden[number, list(places[row])].cpu().numpy()
         return found
 
-    def pooled(self, rows: Sequence[Ids], *, types: Sequence[Sequence[int]]) -> Vectors:
+    def pooled(self, rows: Sequence[Ids], *, types: Sequence[Sequence[int]] | None = None) -> Vectors:
         """Return one vector per row, pooled as the encoder does, of any length. The shape is (rows, dimensions).
 
         `types` has, per row, 0 or 1 for each token: the first text or the second.

@@ -23,7 +23,10 @@ def write_head(folder: Path, type: str, meta: Mapping[str, Any], arrays: Mapping
 
 
 def read_head(folder: Path, type: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Return (what head.json says, the arrays). Raises ArtifactError when it is missing, damaged or of another type."""
+    """Return (what head.json says, the arrays in the shape that was saved).
+
+    Raises ArtifactError when it is missing, damaged or of another type.
+    """
     path = folder / "head.json"
     if not path.is_file():
         found = "It has no head.json"

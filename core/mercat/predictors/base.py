@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
@@ -32,4 +35,33 @@ class Tagger(Protocol):
 
     def tag_many(self, texts: Sequence[str]) -> list[list[Span]]:
         """Return the spans of each text, in the order of the text; no two overlap."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What is said of two texts. `score` is the calibrated probability that they belong together, or a number.
+
+    `label` is the likeliest one; empty where pairs are given numbers.
+    """
+
+    label: str
+    score: float
+
+
+@runtime_checkable
+class Matcher(Protocol):
+    """Says how two texts belong together: paraphrases or not, a question and its answer, how alike."""
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """The labels that a pair can have; none where it is given a number."""
+        ...
+
+    def scores(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
+        """Return shape (len(pairs),): the probability that they belong together, or the number learned."""
+        ...
+
+    def match_many(self, pairs: Sequence[tuple[str, str]]) -> list[Match]:
+        """Return one Match per pair."""
         ...

@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mercat.values import Hit
 
 Progress = Callable[[int, int], None]  # (done, total) rows
@@ -45,4 +48,13 @@ class Retriever(Protocol):
 
     def rebuild(self, *, progress: Progress | None = None) -> Refreshed:
         """Throw the derived index away and build it from the store."""
+        ...
+
+
+@runtime_checkable
+class Reranker(Protocol):
+    """Reads a question and a text together, and says how well the one answers the other."""
+
+    def rerank(self, query: str, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return shape (len(texts),): higher is better; comparable for one query only."""
         ...

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from mercat.testing.indexes import IndexContract as IndexContract
     from mercat.testing.plugins import PluginContract as PluginContract
     from mercat.testing.plugins import ServiceContract as ServiceContract
+    from mercat.testing.predictors import MatcherContract as MatcherContract
+    from mercat.testing.predictors import RerankerContract as RerankerContract
     from mercat.testing.predictors import TaggerContract as TaggerContract
     from mercat.testing.retrieval import RetrieverContract as RetrieverContract
     from mercat.testing.store import TableSetContract as TableSetContract
@@ -30,8 +32,10 @@ _WHERE = {
     "GeneratorContract": "generators",
     "HeadContract": "heads",
     "IndexContract": "indexes",
+    "MatcherContract": "predictors",
     "PluginContract": "plugins",
     "RecipeContract": "training",
+    "RerankerContract": "predictors",
     "RetrieverContract": "retrieval",
     "ServiceContract": "plugins",
     "SinkContract": "connect",

@@ -5,7 +5,10 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 
-from mercat.predictors.base import Tagger
+import numpy as np
+
+from mercat.predictors.base import Matcher, Tagger
+from mercat.retrieval.base import Reranker
 from mercat.testing.contract import Contract
 
 TEXTS = (
@@ -54,3 +57,62 @@ class TaggerContract(Contract):
         assert [[(s.start, s.end, s.label) for s in spans] for spans in together] == [
             [(s.start, s.end, s.label) for s in spans] for spans in alone
         ]
+
+
+class MatcherContract(Contract):
+    """Tests that a class of matchers inherits."""
+
+    pairs: Sequence[tuple[str, str]] = tuple(zip(TEXTS, (*TEXTS[1:], TEXTS[0]), strict=True))
+
+    @abstractmethod
+    def matcher(self) -> Matcher:
+        """Return a matcher that is ready to be asked."""
+
+    def test_it_is_a_matcher(self) -> None:
+        assert isinstance(self.matcher(), Matcher)
+
+    def test_scores_are_those_of_the_matches(self) -> None:
+        matcher = self.matcher()
+        scores = matcher.scores(self.pairs)
+        assert scores.shape == (len(self.pairs),)
+        assert scores.dtype == np.float32
+        assert np.isfinite(scores).all()
+        found = matcher.match_many(self.pairs)
+        np.testing.assert_allclose([match.score for match in found], scores, atol=1e-4)
+        assert {match.label for match in found} <= set(matcher.labels or [""])
+        if matcher.labels:
+            assert ((scores >= 0) & (scores <= 1)).all()
+
+    def test_no_pairs_give_nothing(self) -> None:
+        assert self.matcher().match_many([]) == []
+        assert self.matcher().scores([]).shape == (0,)
+
+    def test_a_pair_scores_alone_as_among_others(self) -> None:
+        matcher = self.matcher()
+        alone = np.concatenate([matcher.scores([pair]) for pair in self.pairs])
+        np.testing.assert_allclose(alone, matcher.scores(self.pairs), atol=1e-3)
+
+
+class RerankerContract(Contract):
+    """Tests that a class of rerankers inherits."""
+
+    texts: Sequence[str] = TEXTS
+
+    @abstractmethod
+    def reranker(self) -> Reranker:
+        """Return a reranker that is ready to be asked."""
+
+    def test_it_is_a_reranker(self) -> None:
+        assert isinstance(self.reranker(), Reranker)
+
+    def test_each_text_has_a_score_that_does_not_depend_on_the_others(self) -> None:
+        reranker = self.reranker()
+        scores = reranker.rerank("where did Maria move?", self.texts)
+        assert scores.shape == (len(self.texts),)
+        assert np.isfinite(scores).all()
+        order = list(reversed(range(len(self.texts))))
+        again = reranker.rerank("where did Maria move?", [self.texts[number] for number in order])
+        np.testing.assert_allclose(again, scores[order], atol=1e-3)
+
+    def test_no_texts_give_nothing(self) -> None:
+        assert self.reranker().rerank("where?", []).shape == (0,)

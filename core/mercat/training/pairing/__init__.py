@@ -1,0 +1,1 @@
+"""Recipes that learn how two texts belong together."""

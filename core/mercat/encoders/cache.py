@@ -114,8 +114,10 @@ class Cached:
 
 
 def unwrap(encoder: Encoder) -> Encoder:
-    """Return the encoder under any cache."""
-    while isinstance(encoder, Cached):
+    """Return the encoder under any cache, and under what spreads its work."""
+    from mercat.encoders.spread import Spread
+
+    while isinstance(encoder, Cached | Spread):
         encoder = encoder.encoder
     return encoder
 

@@ -21,6 +21,8 @@ class Hashing:
     ConfigError for sizes below 1, or `shortest` above `longest`.
     """
 
+    portable = True  # see `mercat.encoders.sending`
+
     def __init__(self, *, dimensions: int = 256, shortest: int = 1, longest: int = 3, cache_mb: int = 16) -> None:
         if dimensions < 1 or not 1 <= shortest <= longest:
             found = f"dimensions {dimensions}, shortest {shortest}, longest {longest}"

@@ -20,6 +20,7 @@ from mercat.encoders.checkpoint import POOLINGS, Checkpoint, read_checkpoint
 from mercat.encoders.exported import GRAPHS, Exported, exports_root, place
 from mercat.encoders.made import encoder_folder, require_one_source
 from mercat.encoders.running import Running
+from mercat.encoders.sending import Portable
 from mercat.encoders.texts import readable
 from mercat.errors import ArtifactError, ConfigError, missing_extra
 from mercat.pretrained.resolve import resolve
@@ -27,7 +28,7 @@ from mercat.pretrained.resolve import resolve
 _CHARACTERS_PER_TOKEN = 64  # no text has longer tokens on average: what lies behind could not be seen anyway
 
 
-class Transformer:
+class Transformer(Portable):
     """Encodes texts with a pretrained transformer, pooled and scaled to length 1.
 
     `model` is a folder, a packaged name or a name of the hub (see `resolve`); `artifact` instead names what a recipe

@@ -13,6 +13,7 @@ import numpy as np
 
 from mercat.compute.threads import cores
 from mercat.encoders.base import EncoderInfo, Role, Vectors
+from mercat.encoders.sending import Portable
 from mercat.encoders.texts import readable
 from mercat.errors import missing_extra
 from mercat.pretrained.resolve import UNIVERSAL, packaged_folder
@@ -23,11 +24,13 @@ _PARAMETERS = 68_900_000  # 65.5 million of them an 8-bit table
 _LONGEST = 20_000  # characters that are looked at: the model averages over all tokens, its tokenizer is slow
 
 
-class Universal:
+class Universal(Portable):
     """Yang et al. 2019, "Multilingual Universal Sentence Encoder for Semantic Retrieval", as packaged for numpy.
 
     Queries and documents are encoded alike. Texts are cut after 20,000 characters.
     """
+
+    _late = ("_model",)
 
     def __init__(self, *, cache_mb: int = 64) -> None:
         self.cache_mb = cache_mb

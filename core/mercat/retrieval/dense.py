@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from mercat.encoders.base import Encoder, Vectors
+from mercat.encoders.spread import texts_at_once
 from mercat.indexes.base import Index, IndexFactory, IndexInfo
 from mercat.indexes.checks import positive
 from mercat.indexes.move import Moved, move
 from mercat.retrieval.base import Progress, Refreshed
-from mercat.retrieval.following import Follower
+from mercat.retrieval.following import PAGE, Follower
 from mercat.retrieval.rows import Ranked, RowKind, Rows
 from mercat.store import Change, Store
 from mercat.values import Hit
@@ -53,6 +54,7 @@ class Dense:
             fresh_s=fresh_s,
             small_changes=small_changes,
             ticks=ticks,
+            page=lambda: texts_at_once(encoder, PAGE),
         )
 
     def search(self, text: str, *, k: int = 10, filters: Mapping[str, Any] | None = None) -> list[Hit]:

@@ -14,7 +14,7 @@ from mercat.retrieval.rows import Rows
 from mercat.store import Change
 
 _log = logging.getLogger(__name__)
-_PAGE = 1000
+PAGE = 1000
 
 
 class Derived(Protocol):
@@ -46,7 +46,8 @@ class Follower(Generic[D]):
     """Opens, refreshes and replaces one derived thing; searches may go on in other threads all the while.
 
     `open(fresh)` opens what is saved, or starts an empty one. Before a search, and at most every `fresh_s` seconds, up
-    to `small_changes` changes are taken in on the way, in memory only; more are left to `refresh`.
+    to `small_changes` changes are taken in on the way, in memory only; more are left to `refresh`, which takes in
+    `page()` at a time.
     """
 
     def __init__(
@@ -59,9 +60,11 @@ class Follower(Generic[D]):
         small_changes: int,
         ticks: Callable[[], float],
         save_every: int = 20_000,
+        page: Callable[[], int] = lambda: PAGE,
     ) -> None:
         self._rows, self._open, self._name = rows, open, name
         self._fresh_s, self._small_changes, self._save_every, self._ticks = fresh_s, small_changes, save_every, ticks
+        self._page = page
         self._refreshing = Lock()
         self._looked_at: float | None = None
         self._current: D | None = None
@@ -154,7 +157,8 @@ class Follower(Generic[D]):
     def _fill(self, into: D, progress: Progress | None, *, save_every: int | None) -> Refreshed:
         upserted = deleted = since_save = 0
         total = self._rows.count() if into.sequence == 0 else 0
-        while changes := self._rows.changes(into.sequence, _PAGE):
+        page = self._page()
+        while changes := self._rows.changes(into.sequence, page):
             put_in, taken_out = into.take_in(changes)
             upserted, deleted, since_save = upserted + put_in, deleted + taken_out, since_save + len(changes)
             if progress:

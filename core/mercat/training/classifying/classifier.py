@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mercat.artifacts import ArtifactWriter, save_arrays
 from mercat.encoders.base import Encoder, Role
+from mercat.encoders.spread import texts_at_once
 from mercat.errors import ConfigError
 from mercat.heads import LinearHead, MemoryHead, load_head, require_fingerprint
 from mercat.training.base import Evaluation, Progress, Report, Run
@@ -117,8 +118,9 @@ def encode_kept(
 
     folder.mkdir(parents=True, exist_ok=True)
     found = [np.zeros((0, encoder.dimensions), dtype=np.float32)]
-    for start in range(0, len(texts), _CHUNK):
-        chunk = texts[start : start + _CHUNK]
+    size = texts_at_once(encoder, _CHUNK)
+    for start in range(0, len(texts), size):
+        chunk = texts[start : start + size]
         kept = folder / f"vectors-{name}-{_name_of(encoder, chunk)}.safetensors"
         if not kept.is_file():
             temporary = kept.with_name(f".{kept.name}")

@@ -16,6 +16,7 @@ CORE = {
         ("universal", "mercat.encoders.universal:Universal", "Universal sentence encoder, 16 languages, no torch"),
         ("static", "mercat.encoders.static:Static", "Means of token vectors in model2vec's format, no torch"),
         ("remote", "mercat.encoders.remote:Remote", "A server of the OpenAI or TEI API; texts leave this machine"),
+        ("spread", "mercat.encoders.spread:Spread", "Another encoder by several workers, here or on Ray"),
         ("hashing", "mercat.encoders.hashing:Hashing", "Character n-grams hashed to a vector; for tests"),
     ),
     "generators": (

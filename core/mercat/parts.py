@@ -6,6 +6,7 @@ from mercat.registry import Registry
 
 _CLASSIFYING = "mercat.training.classifying"
 _ENCODING = "mercat.training.encoding"
+_GENERATING = "mercat.training.generating"
 _TAGGING = "mercat.training.tagging"
 _PAIRING = "mercat.training.pairing"
 _MATCHER = "mercat.predictors.matcher"
@@ -57,6 +58,7 @@ CORE = {
             "Turn any encoder into a table of token vectors, for `static`",
         ),
         ("mlm", f"{_ENCODING}.mlm:Mlm", "Train an encoder on texts without labels, or a new one from nothing"),
+        ("generate", f"{_GENERATING}.generate:Generate", "Fine-tune a language model on texts and the answers to them"),
     ),
     "transforms": (
         ("redact", "mercat.flow.transforms:redact", "Replace personal data by placeholders"),

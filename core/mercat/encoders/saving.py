@@ -32,7 +32,7 @@ def save_body(
     a body with adapters only the former (see `mercat.encoders.adapters`).
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with _without_bars():
+    with without_bars():
         _save_weights(module, folder)
     tokenizer.save(str(folder / "tokenizer.json"))
     prompts = {"query": query_prefix, "document": document_prefix} if query_prefix or document_prefix else {}
@@ -67,7 +67,7 @@ def _save_weights(module: Any, folder: Path) -> None:
 
 
 @contextmanager
-def _without_bars() -> Iterator[None]:
+def without_bars() -> Iterator[None]:
     """Leave out the bars that transformers draws in this thread: they would cut through the caller's progress.
 
     Bars of other threads, and a hook that the process has set, stay as they are; afterwards all is as before.

@@ -20,43 +20,6 @@ TEMPLATE = (
 )
 
 
-@pytest.fixture(scope="session")
-def tiny_llama(tmp_path_factory):
-    """A 2-layer llama of 32 dimensions with random weights; its tokens are the 256 bytes and three marks."""
-    torch = pytest.importorskip("torch", reason="torch is not installed")
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    folder = tmp_path_factory.mktemp("models") / "tiny-llama"
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {token: at for at, token in enumerate(["<s>", "</s>", "<unk>", *alphabet])}
-    tokenizer = Tokenizer(models.BPE(vocabulary, [], unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
-    tokenizer.add_special_tokens(["<s>", "</s>", "<unk>"])
-    config = LlamaConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=128,
-        bos_token_id=0,
-        eos_token_id=1,
-    )
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(3)
-        module = LlamaForCausalLM(config)
-        for weights in module.parameters():  # fresh weights are so small that every prompt looks alike
-            weights.add_(torch.randn_like(weights) * 0.3)
-    module.save_pretrained(folder)
-    tokenizer.save(str(folder / "tokenizer.json"))
-    (folder / "tokenizer_config.json").write_text(json.dumps({"bos_token": "<s>", "eos_token": "</s>"}))
-    return folder
-
-
 @pytest.fixture
 def copy_of(tiny_llama, tmp_path):
     """Return a function that copies the tiny model and changes one of its JSON files."""
@@ -81,38 +44,6 @@ class TestLocal(GeneratorContract):
 
     def generator(self):
         return local(self.folder)
-
-
-@pytest.fixture(scope="session")
-def tiny_t5(tiny_llama, tmp_path_factory):
-    """A 2-layer T5 of 32 dimensions with random weights and the bytes of the tiny llama."""
-    import torch
-    from tokenizers import Tokenizer, processors
-    from transformers import T5Config, T5ForConditionalGeneration
-
-    folder = tmp_path_factory.mktemp("models") / "tiny-t5"
-    config = T5Config(
-        vocab_size=259,
-        d_model=32,
-        d_kv=8,
-        d_ff=48,
-        num_layers=2,
-        num_heads=4,
-        eos_token_id=1,
-        pad_token_id=0,
-        decoder_start_token_id=0,
-        tie_word_embeddings=False,
-    )
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(2)
-        module = T5ForConditionalGeneration(config)
-        for weights in module.parameters():
-            weights.add_(torch.randn_like(weights) * 0.3)
-    module.save_pretrained(folder)
-    tokenizer = Tokenizer.from_file(str(tiny_llama / "tokenizer.json"))
-    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
-    tokenizer.save(str(folder / "tokenizer.json"))
-    return folder
 
 
 class TestLocalThatAnswers(TestLocal):

@@ -88,7 +88,7 @@ class Mlm:
         epochs: int = 3,
         batch_size: int = 32,
         learning_rate: float | None = None,
-        head_learning_rate: float = 2e-3,
+        head_learning_rate: float = 2e-2,
         warmup: float = 0.1,
         weight_decay: float = 0.01,
         gradient_clip: float = 1.0,

@@ -73,7 +73,8 @@ class Tuning:
             raise missing_extra("adapt = 'lora'", "peft", "train") from error
         beside: dict[str, Any] = {"r": self.rank, "lora_alpha": 2 * self.rank, "lora_dropout": 0.05}
         with seeded(seed):
-            return get_peft_model(body, LoraConfig(**beside, target_modules="all-linear", exclude_modules=r"pooler.*"))
+            unused = r"pooler.*" if hasattr(body, "pooler") else None  # PEFT warns of what is not there
+            return get_peft_model(body, LoraConfig(**beside, target_modules="all-linear", exclude_modules=unused))
 
     def merged(self, body: Any, folder: Path) -> Any:
         """Return the body as it is saved; what LoRA learned lies alone in `adapter/` of the folder as well."""

@@ -203,9 +203,17 @@ def test_minilm_learns_the_words_of_bank_customers(store, tmp_path):
     with gzip.open(data, "rt", encoding="utf-8") as file:
         rows = [Document(str(at), row["text"]) for at, row in enumerate(itertools.islice(csv.DictReader(file), 1500))]
     store.upsert(rows, collection="letters")
-    recipe = Mlm(Transformer("all-MiniLM-L6-v2"), collection="letters", epochs=1, device="cpu", max_tokens=48)
+    recipe = Mlm(
+        Transformer("all-MiniLM-L6-v2"),
+        collection="letters",
+        epochs=1,
+        batch_size=16,
+        learning_rate=1e-4,
+        device="cpu",
+        max_tokens=48,
+    )
     artifact = train_in(tmp_path, recipe, store=store)
     found = evaluate(recipe, artifact=artifact, store=store, scratch_root=tmp_path)
     assert artifact.name == NAME
-    assert found.differences["loss"].high < -0.5
-    assert found.differences["accuracy"].low > 0.1
+    assert found.differences["loss"].high < -1.0
+    assert found.differences["accuracy"].low > 0.03

@@ -52,6 +52,7 @@ CORE = {
         ("pairs", f"{_PAIRING}.pairs:Pairs", "How two texts belong together: labels or numbers"),
         ("zero-shot", f"{_CLASSIFYING}.zero_shot:ZeroShot", "Labels by their descriptions, nothing labelled"),
         ("contrastive", f"{_ENCODING}.contrastive:Contrastive", "An encoder learns from pairs or labels what is alike"),
+        ("denoising", f"{_ENCODING}.denoising:Denoising", "An encoder gets used to texts without labels"),
         (
             "distill-static",
             f"{_ENCODING}.distill_static:DistillStatic",

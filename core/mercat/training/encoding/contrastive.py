@@ -16,8 +16,8 @@ from mercat.encoders.base import Encoder, Vectors
 from mercat.encoders.made import IN_ARTIFACT
 from mercat.encoders.transformer import Transformer
 from mercat.errors import ConfigError, missing_extra
-from mercat.evaluation.bootstrap import interval, paired
 from mercat.training.base import Evaluation, Report, Run
+from mercat.training.contrast.before import beside_before, report_on
 from mercat.training.contrast.material import (
     Material,
     Text,
@@ -27,7 +27,6 @@ from mercat.training.contrast.material import (
 )
 from mercat.training.contrast.search import Search, figures_per_query
 from mercat.training.data import Parts, Split, check_shares, save_rows, unseen_test_rows
-from mercat.training.report import save_report
 from mercat.training.tracking import Tracker
 
 try:
@@ -143,8 +142,12 @@ class Contrastive:
         saved = body.saved(writer.folder / IN_ARTIFACT, like=like, role="query")
         save_rows(writer.folder, parts)
         before, after = (_found(each, search) for each in (base, saved))
-        report = Report(
-            metrics={name: interval(values) for name, values in after.items()},
+        return report_on(
+            writer,
+            saved,
+            before=before,
+            after=after,
+            digest=parts.digest,
             counts={
                 **parts.counts,
                 "texts": len(material.texts),
@@ -153,12 +156,8 @@ class Contrastive:
             },
             seconds=self.telling.monotonic() - started,
             notes=[*parts.notes, *notes_of(outcome, self.settings.epochs), *self.telling.boards(run)],
-            details={**details_of(outcome), "before": {name: float(each.mean()) for name, each in before.items()}},
+            details=details_of(outcome),
         )
-        save_report(writer.folder, report)
-        writer.metrics = dict(report.metrics)
-        writer.encoder_fingerprint, writer.data_digest = saved.fingerprint, parts.digest
-        return report
 
     def evaluate(self, run: Run, artifact: Path) -> Evaluation:
         """Search with test texts that training never saw, beside the encoder as it was before."""
@@ -167,11 +166,9 @@ class Contrastive:
         search = material_of(replace(parts, test=rows), self.collection).search("test")
         tuned = Transformer.from_folder(artifact / IN_ARTIFACT)
         ours, theirs = (_found(each, search) for each in (tuned, self.encoder))
-        return Evaluation(
-            metrics={name: interval(values) for name, values in ours.items()},
-            baseline="the encoder before",
-            baseline_metrics={name: interval(values) for name, values in theirs.items()},
-            differences={name: paired(values, theirs[name]) for name, values in ours.items()},
+        return beside_before(
+            ours,
+            theirs,
             counts={
                 "test": len(rows),
                 "left_out_as_seen": len(parts.test) - len(rows),

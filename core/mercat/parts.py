@@ -7,6 +7,7 @@ from mercat.registry import Registry
 _CLASSIFYING = "mercat.training.classifying"
 _ENCODING = "mercat.training.encoding"
 _GENERATING = "mercat.training.generating"
+_SMALLER = "mercat.training.smaller"
 _TAGGING = "mercat.training.tagging"
 _PAIRING = "mercat.training.pairing"
 _MATCHER = "mercat.predictors.matcher"
@@ -46,6 +47,7 @@ CORE = {
         ("ia3", f"{_CLASSIFYING}.ia3:Ia3", "Fine-tune factors of keys, values and activations (PEFT)"),
         ("adapter", f"{_CLASSIFYING}.adapter:Adapter", "Fine-tune small layers between frozen ones"),
         ("bitfit", f"{_CLASSIFYING}.bitfit:BitFit", "Fine-tune the biases of the encoder alone"),
+        ("prune", f"{_SMALLER}.prune:Prune", "Fine-tune while the smallest weights become 0: no faster"),
         ("update", "mercat.training.updating.update:Update", "Go on learning from what came in; gated by old rows"),
         ("tokens", f"{_TAGGING}.tokens:Tokens", "A tag for each word: names of people, places and the like"),
         ("few-shot", f"{_CLASSIFYING}.few_shot:FewShot", "Few rows a label: contrast tunes the encoder, then a head"),

@@ -22,7 +22,7 @@ from mercat.training.loop.checkpoint import Checkpoints, EpochFigures, Place
 from mercat.training.loop.objective import Objective, Step
 from mercat.training.loop.settings import LoopSettings, parameter_groups, rate_share
 from mercat.training.loop.sharing import Sharing
-from mercat.training.loop.steering import Steering
+from mercat.training.loop.steering import Ending, Steering
 from mercat.training.loop.unfreezing import Unfreezing
 
 OnEpoch = Callable[[EpochFigures], None]
@@ -207,8 +207,18 @@ class Loop:
         figures = EpochFigures(place.epoch, place.means(), found)
         place.history.append(figures)
         merit = self._merit(found)
+        if not isinstance(self._steering, Ending) or self._steering.ended:
+            self._compare(place, merit, loss=found["loss"])
+        place.next_epoch()
+        place.stopped = bool(self.settings.patience) and place.worse >= self.settings.patience
+        self._progress("validate", place.epoch, self.settings.epochs, **found)
+        for call in self._on_epoch:
+            call(figures)
+
+    def _compare(self, place: Place, merit: float, *, loss: float) -> None:
+        """Keep the weights of the epoch just closed if they are the best so far."""
         best_loss = place.history[place.best_epoch].validation["loss"]
-        if merit > place.best or (merit == place.best and found["loss"] < best_loss):
+        if merit > place.best or (merit == place.best and loss < best_loss):
             place.best, place.best_epoch, place.worse = merit, place.epoch, 0
             if self._world.first:
                 self._checkpoints.save_best(self.model)
@@ -216,11 +226,6 @@ class Loop:
             place.worse += 1
         if self.settings.average_epochs > 1 and self._world.first:
             self._checkpoints.save_epoch(self.model, place.epoch, last=self.settings.average_epochs)
-        place.next_epoch()
-        place.stopped = bool(self.settings.patience) and place.worse >= self.settings.patience
-        self._progress("validate", place.epoch, self.settings.epochs, **found)
-        for call in self._on_epoch:
-            call(figures)
 
     def _validated(self) -> dict[str, float]:
         """Return the figures on the validation part, the same in every process."""

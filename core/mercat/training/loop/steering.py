@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -29,4 +29,14 @@ class Steering(Protocol):
 
     def note(self) -> str:
         """Return what a person should know when the loop is done; empty for nothing."""
+        ...
+
+
+@runtime_checkable
+class Ending(Steering, Protocol):
+    """Steering that comes to an end within a run: an epoch before it is never the best one, nor one too many."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the weights are from now on as the run is to leave them."""
         ...

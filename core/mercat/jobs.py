@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from mercat.artifacts import Artifact
 from mercat.audit import Audit, Sizes, audit, save, subject_of
+from mercat.audit import drift as drifts
+from mercat.audit.drift import Drift, compare_of, drift
 from mercat.compute.world import ALONE, World
 from mercat.config import Section
 from mercat.errors import ConfigError
@@ -235,6 +238,39 @@ def audit_artifact(
     return found, save(found, folder or workspace.folder / "audits" / name / artifact.version)
 
 
+def drift_of(
+    workspace: Workspace,
+    name: str,
+    *,
+    collection: str = "",
+    since: datetime | None = None,
+    until: datetime | None = None,
+    folder: Path | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> tuple[Drift, Path]:
+    """Hold texts that came in against those that the current artifact was made from; return (drift, report).
+
+    They are those of `collection`, without a name of the recipe's own one, from `since` on and before `until`. The
+    report and its data go into `folder`, without one into the workspace.
+    """
+    artifact = workspace.artifacts.open(name)
+    _, recipe = _recipe(workspace, name, artifact.recipe)
+    compare = compare_of(
+        recipe,
+        artifact,
+        workspace.store,
+        scratch=workspace.folder / "training" / name,
+        progress=progress,
+        collection=collection,
+        since=since,
+        until=until,
+        seed=seed,
+    )
+    found = drift(compare, made_at=workspace.clock(), seed=seed, progress=progress)
+    return found, drifts.save(found, folder or workspace.folder / "drift" / name / artifact.version)
+
+
 def follow(
     workspace: Workspace,
     *,
@@ -278,7 +314,7 @@ def work_beside(workspace: Workspace, stop: threading.Event) -> None:
 
 def reload_artifacts(workspace: Workspace) -> list[str]:
     """Let every part whose artifact was promoted or rolled back take up the new version; return their names."""
-    kinds = ("classifiers", "taggers", "services")
+    kinds = ("classifiers", "taggers", "matchers", "rerankers", "labellers", "regressors", "services")
     parts = [(name, workspace.built(kind, name)) for kind in kinds for name in workspace.config.sections(kind)]
     reloading = ((name, getattr(part, "reload", None)) for name, part in parts)
     return [name for name, reload in reloading if callable(reload) and reload()]

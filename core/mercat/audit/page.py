@@ -32,12 +32,12 @@ _MOST_SHADE = 0.55
 
 def page(audit: Audit) -> str:
     """Return the whole report. Every text of the data is escaped."""
-    environment = _environment()
-    style = Markup(environment.get_template("report.css").render())  # noqa: S704
+    made = environment()
+    style = Markup(made.get_template("report.css").render())  # noqa: S704
     covered = audit.calibration.coverage.value, 1.0 - audit.calibration.covered_accuracy.value
     abstains = audit.calibration.threshold > 0 and covered[1] == covered[1]
     found = findings(audit)
-    shown = environment.get_template("report.html").render(
+    shown = made.get_template("report.html").render(
         audit=audit,
         sections=SECTIONS,
         style=style,
@@ -93,7 +93,8 @@ def _shaded(text: Explanation, method: str) -> list[tuple[str, str]]:
 
 
 @cache
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """Return the templates of all reports, with the filters that they write figures with."""
     loader = jinja2.PackageLoader("mercat.audit", "templates")
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True

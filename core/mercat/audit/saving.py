@@ -31,16 +31,17 @@ def save(audit: Audit, folder: Path) -> Path:
 
 def as_data(audit: Audit) -> dict[str, Any]:
     """Return the audit as JSON-able data; a figure that is not defined is null."""
-    return {"schema": SCHEMA, **_plain(audit), "findings": _plain(findings(audit)), "card": _plain(card(audit))}
+    return {"schema": SCHEMA, **plain(audit), "findings": plain(findings(audit)), "card": plain(card(audit))}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return dataclasses, times and sequences as JSON-able data; a number that is not finite as null."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
+        return {each.name: plain(getattr(value, each.name)) for each in fields(value)}
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, (set, frozenset)):
         return sorted(map(str, value))
     if isinstance(value, datetime):

@@ -27,6 +27,7 @@ COMMANDS = {
     "update": "Let an artifact learn what came in since it was made",
     "evaluate": "Score an artifact on rows that training never saw",
     "audit": "Report calibration, fairness, robustness and doubtful labels",
+    "drift": "Report whether what comes in is what an artifact learned from",
     "artifacts": "List, promote or roll back what training made",
     "ask": "Ask a service from the command line",
     "serve": "Serve the HTTP interface and the pages",
@@ -41,7 +42,7 @@ COMMANDS = {
 GROUPS = {
     "Start": ("init", "demo", "new"),
     "Look": ("plugins", "doctor", "config", "models"),
-    "Learn": ("ingest", "index", "train", "update", "evaluate", "audit", "artifacts"),
+    "Learn": ("ingest", "index", "train", "update", "evaluate", "audit", "drift", "artifacts"),
     "Answer": ("ask", "serve", "keys"),
     "Keep": ("db", "erase", "expire", "backup", "restore"),
 }

@@ -137,6 +137,7 @@ JSON = {
     "update": ["update", "intents"],
     "evaluate": ["evaluate"],
     "audit": ["audit", "intents"],
+    "drift": ["drift", "intents"],
     "artifacts list": ["artifacts", "list"],
     "ask": ["ask", "desk", "where do I activate my card?"],
     "keys create": ["keys", "create", "mine"],
@@ -159,6 +160,7 @@ JSON = {
 }
 FIRST = {
     "update": ["ingest", "--set", "sources.questions.path=later.csv"],
+    "drift": ["ingest", "--set", "sources.questions.path=later.csv"],
     "index move": ["index", "build"],
     "artifacts rollback": ["train"],
     "keys revoke": ["keys", "create", "old", "--json"],

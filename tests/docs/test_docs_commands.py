@@ -63,6 +63,8 @@ def complaint_about(line: str, page: Path, *, mention: bool = False) -> str:
         return of_module(rest[1:], page)
     if program == "python":
         return "" if (ROOT / rest[0]).exists() else "no such file"
+    if program == "torchrun":
+        return of_torchrun(rest)
     if program == "docker":
         return of_docker(rest)
     return "" if program in PROGRAMS else "a program that this test does not know"
@@ -77,6 +79,17 @@ def of_mercat(words: list[str], mention: bool) -> str:
         tutorial = name == "intake"  # the command that the tutorial adds
         return "" if tutorial or name in installed else "no such command"
     return of_command(typer.main.get_command(import_module(f"mercat.cli.{name}").app), name, rest, mention)
+
+
+def of_torchrun(words: list[str]) -> str:
+    """Parse words as torchrun would, and what it starts as `mercat` would."""
+    pytest.importorskip("torch", reason="torch is not installed")
+    from torch.distributed.run import get_args_parser
+
+    asked = get_args_parser().parse_args(words)
+    if not asked.module or asked.training_script != "mercat":
+        return "torchrun starts -m mercat"
+    return of_mercat(asked.training_script_args, mention=False)
 
 
 def of_command(command: Any, name: str, words: list[str], mention: bool) -> str:

@@ -48,6 +48,7 @@ CORE = {
         ("adapter", f"{_CLASSIFYING}.adapter:Adapter", "Fine-tune small layers between frozen ones"),
         ("bitfit", f"{_CLASSIFYING}.bitfit:BitFit", "Fine-tune the biases of the encoder alone"),
         ("prune", f"{_SMALLER}.prune:Prune", "Fine-tune while the smallest weights become 0: no faster"),
+        ("quantise", f"{_SMALLER}.quantise:Quantise", "A trained classifier in int8: a fourth of the size, no torch"),
         ("update", "mercat.training.updating.update:Update", "Go on learning from what came in; gated by old rows"),
         ("tokens", f"{_TAGGING}.tokens:Tokens", "A tag for each word: names of people, places and the like"),
         ("few-shot", f"{_CLASSIFYING}.few_shot:FewShot", "Few rows a label: contrast tunes the encoder, then a head"),

@@ -113,5 +113,6 @@ def gradients_of(artifact: Path, shared: Encoder | None) -> IntegratedGradients 
     if not (artifact / HEAD).is_dir():
         return None
     encoder, head = own_encoder(artifact) or (unwrap(shared) if shared else None), load_head(artifact / HEAD)
-    fits = isinstance(encoder, Transformer) and isinstance(head, LinearHead) and encoder.fingerprint == head.fingerprint
-    return IntegratedGradients(encoder, head) if fits else None  # type: ignore[arg-type]
+    if not isinstance(encoder, Transformer) or encoder.checkpoint.exported or not isinstance(head, LinearHead):
+        return None
+    return IntegratedGradients(encoder, head) if encoder.fingerprint == head.fingerprint else None

@@ -19,7 +19,7 @@ from mercat.training.train import evaluate, train
 from mercat.values import Example
 
 NAME = "intents"
-_PLAIN = {".json", ".safetensors", ".npy", ".txt", ".faiss"}
+_PLAIN = {".json", ".safetensors", ".npy", ".txt", ".faiss", ".onnx"}
 
 
 class RecipeContract(Contract):

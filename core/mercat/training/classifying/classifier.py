@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mercat.artifacts import ArtifactWriter, save_arrays
 from mercat.encoders.base import Encoder, Role
+from mercat.encoders.exported import is_export
 from mercat.encoders.spread import texts_at_once
 from mercat.errors import ConfigError
 from mercat.heads import LinearHead, MemoryHead, load_head, require_fingerprint
@@ -92,11 +93,12 @@ class Scorer:
 
 def own_encoder(artifact: Path) -> Encoder | None:
     """Return the fine-tuned encoder that an artifact brings along, if it does."""
-    if not (artifact / ENCODER / "config.json").is_file():
+    folder = artifact / ENCODER
+    if not (folder / "config.json").is_file() and not is_export(folder):
         return None
     from mercat.encoders.transformer import Transformer
 
-    return Transformer.from_folder(artifact / ENCODER)
+    return Transformer.from_folder(folder)
 
 
 def texts_of(rows: Sequence[Example]) -> list[str]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mercat.artifacts import Artifact, Artifacts
 from mercat.classifiers.base import Prediction
+from mercat.encoders.backends import Backend
 from mercat.encoders.base import Encoder, Role
 from mercat.errors import ConfigError, FingerprintError
 from mercat.heads import Head, load_head
@@ -31,9 +32,9 @@ class TrainedClassifier:
     """Scores the labels that the current version of `artifact` was trained on.
 
     An artifact with a folder `encoder/` brings its own body, a fine-tuned transformer; any other needs the `encoder`
-    that its head was fitted with. The artifact is opened on the first question, its weights with it; `warm_up` does
-    that beforehand. `threshold` replaces the one that was chosen in training. Safe to ask from several threads. Raises
-    ConfigError for a threshold that is no probability.
+    that its head was fitted with. `backend` is what a body of its own runs on, as for `Transformer`. The artifact is
+    opened on the first question, its weights with it; `warm_up` does that beforehand. `threshold` replaces the one that
+    was chosen in training. Safe to ask from several threads. Raises ConfigError for a threshold that is no probability.
     """
 
     def __init__(
@@ -43,12 +44,15 @@ class TrainedClassifier:
         artifact: str,
         encoder: Encoder | None = None,
         threshold: float | None = None,
+        backend: Backend = "auto",
+        workspace_folder: Path | None = None,
     ) -> None:
         if threshold is not None and not 0.0 <= threshold <= 1.0:
             raise ConfigError(
                 f"The classifier '{artifact}' has threshold {threshold}", "It is a probability", "threshold = 0.5"
             )
         self._artifacts, self._name, self._encoder, self._threshold = artifacts, artifact, encoder, threshold
+        self._backend, self._workspace = backend, workspace_folder
         self._lock = threading.Lock()
         self._loaded: _Loaded | None = None
 
@@ -110,7 +114,7 @@ class TrainedClassifier:
         artifact = self._artifacts.open(self._name)
         head = load_head(artifact.folder / "head")
         own = artifact.folder / "encoder"
-        encoder = _own_body(own) if own.is_dir() else self._encoder
+        encoder = self._own_body(own) if own.is_dir() else self._encoder
         if encoder is None:
             raise ConfigError(
                 f"The classifier '{self._name}' needs an encoder",
@@ -119,6 +123,11 @@ class TrainedClassifier:
             )
         _require_same_space(encoder.fingerprint, head, self._name)
         return _Loaded(artifact, head, encoder, _role(artifact))
+
+    def _own_body(self, folder: Path) -> Encoder:
+        from mercat.encoders.transformer import Transformer
+
+        return Transformer.from_folder(folder, backend=self._backend, workspace_folder=self._workspace)
 
 
 def _scores(loaded: _Loaded, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -132,12 +141,6 @@ def _prediction(
 ) -> Prediction:
     best = [float(scores[place]) for place in places]
     return Prediction([labels[place] for place in places], best, abstained=best[0] < threshold)
-
-
-def _own_body(folder: Path) -> Encoder:
-    from mercat.encoders.transformer import Transformer
-
-    return Transformer.from_folder(folder)
 
 
 def _role(artifact: Artifact) -> Role:

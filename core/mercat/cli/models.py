@@ -1,7 +1,8 @@
-"""`mercat models`: what each encoder is and what it runs on, and exporting one for another runtime."""
+"""`mercat models`: what each encoder and generator is and what it runs on, and exporting one for another runtime."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from mercat.encoders.transformer import Transformer
     from mercat.workspace import Workspace
 
-app = command_app(help="Show encoders and what they run on, or export one.")
+app = command_app(help="Show encoders and generators and what they run on, or export one.")
 _COLUMNS = (
     "name",
     "model",
@@ -26,7 +27,9 @@ _COLUMNS = (
     "parameters",
     "fingerprint",
     "note",
+    "error",
 )
+_TITLES = {"encoders": "Encoders", "generators": "Generators"}
 
 
 class Runtime(StrEnum):
@@ -44,24 +47,50 @@ def models(
     load: Annotated[bool, typer.Option("--load", help="Load the weights, to state what they really run as.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Show every configured encoder: model, backend, device, dimensions, fingerprint."""
+    """Show every configured encoder and generator: model, backend, device, dimensions, fingerprint.
+
+    One that cannot say, such as a server that does not answer, is shown with the reason; then the exit code is 1.
+    """
     if context.invoked_subcommand is not None:
         _refuse_options_in_front(context)
         return
     with opened(config, set_) as workspace:
-        rows = []
-        for name in workspace.config.sections("encoders"):
-            encoder = workspace.get("encoders", name)
+        found = {kind: _infos(workspace, kind, load=load) for kind in _TITLES}
+    if json:
+        emit([row for rows in found.values() for row in rows], as_json=True)
+    for kind, rows in found.items() if not json else ():
+        if rows or kind == "encoders":
+            emit(rows, as_json=False, columns=_COLUMNS, title=_TITLES[kind])
+    errors = [row["error"] for rows in found.values() for row in rows if "error" in row]
+    for error in errors:
+        typer.echo(error, err=True)
+    if errors:
+        raise typer.Exit(1)
+
+
+def _infos(workspace: Workspace, kind: str, *, load: bool) -> list[dict[str, Any]]:
+    """Return a row per section of a kind: what it runs as, or the error that says why it cannot."""
+    from mercat.errors import MercatError
+
+    rows = []
+    for name in workspace.config.sections(kind):
+        row: dict[str, Any] = {"name": name, "kind": kind}
+        try:
+            part = workspace.get(kind, name)
             if load:
-                encoder.warm_up()
-            info = encoder.info()
-            rows.append({"name": name, **{key: getattr(info, key) for key in info.__dataclass_fields__}})
-    emit(rows, as_json=json, columns=_COLUMNS, title="Encoders")
+                part.warm_up()
+            row |= asdict(part.info())
+        except MercatError as error:
+            row["error"] = " ".join(str(error).splitlines())
+        rows.append(row)
+    return rows
 
 
 @app.command()
 def export(
-    name: Annotated[str, typer.Argument(help="The section of [encoders].")] = "default",
+    name: Annotated[
+        str, typer.Argument(help="The section of [encoders], or an artifact with a body of its own.")
+    ] = "default",
     backend: Annotated[Runtime, typer.Option(help="What it shall run on.")] = Runtime.onnx,
     int8: Annotated[bool, typer.Option("--int8", help="Round the weights to int8, per channel; onnx only.")] = False,
     config: ConfigOption = DEFAULT_CONFIG,
@@ -74,18 +103,41 @@ def export(
     every one of a set of English and Chinese texts.
     """
     with opened(config, set_) as workspace:
-        encoder = _transformer(workspace, name).on(backend.value, quantise="int8" if int8 else "")
+        body = _body(workspace, name, int8=int8)
+        encoder = (body or _transformer(workspace, name)).on(backend.value, quantise="int8" if int8 else "")
         made = encoder.export()
     row = _row(name, made)
     if json:
         emit(row, as_json=True)
         return
     emit([row], as_json=False, title="Export")
+    if body:
+        where = f'the section of [classifiers] that has artifact = "{name}"'
+        say(shown(f'Now name it in {where}: backend = "{backend.value}"'))
+        return
     quantised = ' and quantise = "int8"' if int8 else ""
     wanted = f'[encoders.{name}] backend = "{backend.value}"{quantised}'
     say(f"Now name it: {shown(wanted)}")
     if int8:
         say("Its vectors are a space of their own: train heads and build indexes with it anew.")
+
+
+def _body(workspace: Workspace, name: str, *, int8: bool) -> Transformer | None:
+    """Return the body that the current version of an artifact brings along; None where `name` is none such."""
+    from mercat.encoders.transformer import Transformer
+    from mercat.errors import ConfigError
+
+    if name in workspace.config.sections("encoders") or name not in workspace.artifacts.names():
+        return None
+    artifact = workspace.artifacts.open(name)
+    asked = f"An export of the artifact '{name}'"
+    if not (artifact.folder / "encoder").is_dir():
+        found = f"Version {artifact.version} by '{artifact.recipe}' has no body of its own"
+        raise ConfigError(asked, found, "mercat models export, for the encoder that it shares")
+    if int8:
+        found = "Its head was fitted to the vectors of the body as it is; those of int8 are others"
+        raise ConfigError(f"{asked} with --int8", found, 'use = "quantise" in a section of [recipes]')
+    return Transformer.from_folder(artifact.folder / "encoder", workspace_folder=workspace.folder)
 
 
 def _transformer(workspace: Workspace, name: str) -> Transformer:

@@ -55,7 +55,7 @@ def fit_on_ray(work: Callable[[World], T], *, workers: int, notes: Path | None =
     with TemporaryDirectory(dir=notes, prefix="ray-") as folder, _switched(_SWITCHES):
         trainer = TorchTrainer(
             cast(Any, _train),
-            train_loop_config={"work": work},
+            train_loop_config={"work": work, "folder": str(Path.cwd())},
             torch_config=TorchConfig(backend="cpu:gloo,cuda:nccl" if gpu else "gloo", timeout_s=_PATIENCE_S),
             scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpu, resources_per_worker={"CPU": cpus}),
             run_config=RunConfig(storage_path=folder, failure_config=FailureConfig(max_failures=_FAILURES)),
@@ -111,6 +111,8 @@ def _results(
 
 def _train(config: dict[str, Any]) -> _Said:
     """Run in each worker of Ray Train. What the user can mend is told, not tried again."""
+    if Path(config["folder"]).is_dir():  # Ray works in a folder of its own, where relative paths lead nowhere
+        os.chdir(config["folder"])
     try:
         with joined() as world:
             return _Said(config["work"](world))

@@ -2,16 +2,20 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import mercat
 from mercat.cli.app import main
 from mercat.encoders import backends
 from mercat.encoders.cache import unwrap
+from mercat.encoders.transformer import Transformer
+from mercat.heads import LinearHead
 
 CONFIG = """
 [mercat]
@@ -148,6 +152,73 @@ def test_what_cannot_be_is_one_line_with_its_cure(place, capsys, words, told, cu
     assert told in err
     assert cure in err.partition("Try: ")[2]
     assert err.count("\n") == 1
+
+
+def classifier_of(place, tiny, *, own=True):
+    """Make the artifact "intents", with a body of its own or without, and a section that answers with it."""
+    head_for = Transformer.from_folder(tiny, max_tokens=20).fingerprint if not own else ""
+    with mercat.open("mercat.toml") as app, app.artifacts.create("intents", kind="classifier", recipe="full") as writer:
+        if own:
+            shutil.copytree(tiny, writer.folder / "encoder")
+            head_for = Transformer.from_folder(writer.folder / "encoder").fingerprint
+        weights = np.random.default_rng(0).normal(size=(2, 32)).astype(np.float32)
+        (writer.folder / "head").mkdir()
+        LinearHead(("card", "money"), weights, np.zeros(2, np.float32), head_for).save(writer.folder / "head")
+    section = '\n[classifiers.intents]\nuse = "trained"\nartifact = "intents"\nencoder = "default"\n'
+    (place / "mercat.toml").write_text((place / "mercat.toml").read_text() + section)
+
+
+def test_the_body_of_an_artifact_is_exported_and_answers(place, tiny, capsys):
+    classifier_of(place, tiny)
+    code, out, err = said(capsys, "models", "export", "intents")
+    assert (code, err) == (0, "")
+    assert '[classifiers] that has artifact = "intents": backend = "onnx"' in out
+    answers = {}
+    for backend in ("torch", "onnx"):
+        with mercat.open("mercat.toml", overrides=[f"classifiers.intents.backend={backend}"]) as app:
+            answers[backend] = app.get("classifiers", "intents").scores(["where is my card", "refund"])
+            assert app.get("classifiers", "intents")._open().encoder.info().backend == backend
+    assert np.allclose(answers["torch"], answers["onnx"], atol=1e-4)
+
+
+def test_the_body_of_an_artifact_is_not_rounded_under_its_head(place, tiny, capsys):
+    classifier_of(place, tiny)
+    code, out, err = said(capsys, "models", "export", "intents", "--int8")
+    assert (code, out) == (1, "")
+    assert "fitted to the vectors of the body as it is" in err
+    assert 'Try: use = "quantise"' in err
+
+
+def test_an_artifact_without_a_body_has_nothing_to_export(place, tiny, capsys):
+    classifier_of(place, tiny, own=False)
+    code, out, err = said(capsys, "models", "export", "intents")
+    assert (code, out) == (1, "")
+    assert "Version 0001 by 'full' has no body of its own" in err
+
+
+def test_one_that_cannot_say_does_not_hide_the_others(place, capsys):
+    (place / "mercat.toml").write_text(
+        (place / "mercat.toml").read_text()
+        + '[encoders.broken]\nuse = "transformer"\nmodel = "no/such/folder"\n'
+        + '[generators.writer]\nuse = "openai"\nurl = "http://127.0.0.1:9/v1"\nmodel = "some"\n'
+    )
+    code, out, err = said(capsys, "models", "--json")
+    rows = {(row["kind"], row["name"]): row for row in json.loads(out)}
+    assert list(rows) == [
+        ("encoders", "default"),
+        ("encoders", "words"),
+        ("encoders", "broken"),
+        ("generators", "writer"),
+    ]
+    assert code == 1
+    assert "no/such/folder" in rows["encoders", "broken"]["error"]
+    assert rows["encoders", "broken"]["error"] in err
+    assert rows["encoders", "words"]["dimensions"] == 256
+    assert rows["generators", "writer"]["model"] == "some"
+    code, out, err = said(capsys, "models")
+    assert code == 1
+    assert "Generators writer" in out
+    assert "no/such/folder" in out
 
 
 def test_options_in_front_of_the_command_are_refused_rather_than_lost(place, capsys):

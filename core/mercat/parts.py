@@ -53,6 +53,16 @@ CORE = {
         ("tokens", f"{_TAGGING}.tokens:Tokens", "A tag for each word: names of people, places and the like"),
         ("few-shot", f"{_CLASSIFYING}.few_shot:FewShot", "Few rows a label: contrast tunes the encoder, then a head"),
         ("pairs", f"{_PAIRING}.pairs:Pairs", "How two texts belong together: labels or numbers"),
+        (
+            "soft-prompt",
+            f"{_CLASSIFYING}.soft_prompt:SoftPrompt",
+            "Fine-tune a few vectors that stand before the tokens",
+        ),
+        (
+            "prompt",
+            f"{_CLASSIFYING}.prompt:Prompt",
+            "Labels are words for a gap (PET), after `mlm`: few rows are enough",
+        ),
         ("zero-shot", f"{_CLASSIFYING}.zero_shot:ZeroShot", "Labels by their descriptions, nothing labelled"),
         ("contrastive", f"{_ENCODING}.contrastive:Contrastive", "An encoder learns from pairs or labels what is alike"),
         ("denoising", f"{_ENCODING}.denoising:Denoising", "An encoder gets used to texts without labels"),

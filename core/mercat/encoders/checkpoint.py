@@ -15,7 +15,8 @@ from mercat.pretrained.folder import plain_file, read_json, refuse_adapter, refu
 from mercat.pretrained.sums import sha256
 from mercat.pretrained.tensors import read_header
 
-POOLINGS = ("mean", "cls", "last")
+POOLINGS = ("mean", "cls", "last", "token-N")
+"""How the vectors of tokens become one: their mean, the first, the last, or number N of them, from 0 on."""
 _LARGEST = 1_000_000  # tokenizers write 1e30 where they mean "no limit"
 _E5 = re.compile(r"(^|[^a-z0-9])e5([^a-z0-9]|$)")
 
@@ -47,6 +48,18 @@ class Checkpoint:
     @property
     def pad_id(self) -> int:
         return int(self.config.get("pad_token_id") or 0)
+
+
+def is_pooling(name: str) -> bool:
+    """Return whether there is a pooling of this name."""
+    return name in POOLINGS[:-1] or re.fullmatch(r"token-\d{1,3}", name) is not None
+
+
+def place_of(pooling: str) -> int | None:
+    """Return the number of the one token that a pooling takes, counted from the first; None for another pooling."""
+    if pooling == "cls":
+        return 0
+    return int(pooling.removeprefix("token-")) if pooling.startswith("token-") else None
 
 
 def read_checkpoint(folder: Path, *, name: str = "") -> Checkpoint:
@@ -134,7 +147,7 @@ def _pooling(folder: Path) -> str:
         flags = {"mean_tokens": "mean", "cls_token": "cls", "lasttoken": "last"}
         on = [key.removeprefix("pooling_mode_") for key, value in config.items() if value is True and "_mode_" in key]
         chosen = flags.get(on[0], on[0]) if len(on) == 1 else "+".join(on) or "mean"
-    if chosen not in POOLINGS:
+    if not is_pooling(chosen):
         raise ArtifactError(f"Pooling '{chosen}' of '{folder}'", f"Known: {', '.join(POOLINGS)}", "pooling = 'mean'")
     return chosen
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from mercat.encoders.base import Vectors
 from mercat.encoders.batching import Ids, runs
+from mercat.encoders.checkpoint import place_of
 from mercat.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -58,11 +59,11 @@ class PackedBert:
             raise ArtifactError(f"Model folder '{checkpoint.folder}'", found, "the folder of a saved model") from error
 
     def _try(self, checkpoint: Checkpoint) -> None:
-        """Look at the sizes by which a text could reach beyond the weights, and compute one token."""
+        """Look at the sizes by which a text could reach beyond the weights, and compute the shortest one."""
         words, positions = int(checkpoint.config["vocab_size"]), checkpoint.max_tokens
         if len(self.words) < words or len(self.positions) < positions:
             raise IndexError(f"{len(self.words)} words, {len(self.positions)} positions")
-        if self.vectors([[0]]).shape != (1, checkpoint.dimensions):
+        if self.vectors([[0] * (1 + (place_of(self.pooling) or 0))]).shape != (1, checkpoint.dimensions):
             raise IndexError(f"{self.words.shape[1]} dimensions")
 
     def vectors(self, rows: Sequence[Ids]) -> Vectors:
@@ -129,8 +130,8 @@ class PackedBert:
 
     def _pool(self, part: torch.Tensor) -> torch.Tensor:
         part = part.float()
-        if self.pooling == "cls":
-            return part[:, 0]
+        if (place := place_of(self.pooling)) is not None:
+            return part[:, place]
         return part[:, -1] if self.pooling == "last" else part.mean(dim=1)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mercat.encoders.base import Vectors
 from mercat.encoders.batching import Ids, pad
+from mercat.encoders.checkpoint import place_of
 from mercat.errors import ArtifactError, missing_extra
 from mercat.pretrained.folder import ADAPTERS, VARIANT
 
@@ -82,8 +83,8 @@ def load_module(checkpoint: Checkpoint, *, dtype: torch.dtype | None = None) -> 
 
 def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor:
     """Return one vector per text from (texts, tokens, dimensions) and a mask of (texts, tokens); differentiable."""
-    if pooling == "cls":
-        return hidden[:, 0]
+    if (place := place_of(pooling)) is not None:
+        return hidden[:, place]
     if pooling == "last":
         last = (mask.sum(dim=1) - 1)[:, None, None].expand(-1, 1, hidden.shape[-1])
         return hidden.gather(1, last).squeeze(1)

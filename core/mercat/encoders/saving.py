@@ -91,6 +91,8 @@ def without_bars() -> Iterator[None]:
 
 
 def _pooling(pooling: str, dimensions: int) -> dict[str, Any]:
+    if pooling.startswith("token-"):  # which other libraries do not know, and so refuse
+        return {"word_embedding_dimension": dimensions, "pooling_mode": pooling}
     flags = {"cls": "cls_token", "mean": "mean_tokens", "last": "lasttoken"}
     return {
         "word_embedding_dimension": dimensions,

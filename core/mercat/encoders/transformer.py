@@ -16,13 +16,13 @@ from mercat.artifacts import Artifacts
 from mercat.encoders.backends import Backend, Choice, Wish, choose
 from mercat.encoders.base import EncoderInfo, Role, Vectors
 from mercat.encoders.batching import Ids, plan
-from mercat.encoders.checkpoint import POOLINGS, Checkpoint, read_checkpoint
+from mercat.encoders.checkpoint import POOLINGS, Checkpoint, is_pooling, place_of, read_checkpoint
 from mercat.encoders.exported import GRAPHS, Exported, exports_root, place
 from mercat.encoders.made import encoder_folder, require_one_source
 from mercat.encoders.running import Running
 from mercat.encoders.sending import Portable
 from mercat.encoders.texts import readable
-from mercat.errors import ArtifactError, ConfigError, missing_extra
+from mercat.errors import ArtifactError, ConfigError, DataError, missing_extra
 from mercat.pretrained.resolve import resolve
 
 _CHARACTERS_PER_TOKEN = 64  # no text has longer tokens on average: what lies behind could not be seen anyway
@@ -33,9 +33,9 @@ class Transformer(Portable):
 
     `model` is a folder, a packaged name or a name of the hub (see `resolve`); `artifact` instead names what a recipe
     made, an encoder or a classifier with one of its own, whose current version is taken when it is first asked for.
-    Pooling, prefixes and `max_tokens` are
-    those of the model's folder unless given. Texts are cut after `max_tokens` tokens. `cache_mb` is how much memory
-    `Cached` gives to remembered vectors.
+    Pooling, prefixes and `max_tokens` are those of the model's folder unless given; pooling "token-N" takes the vector
+    of token number N. Texts are cut after `max_tokens` tokens. `cache_mb` is how much memory `Cached` gives to
+    remembered vectors.
 
     `backend`: "packed" is mercat's own padding-free forward pass of BERT on the CPU, "torch" the module of
     transformers on any device. "onnx" and "openvino" run what `export` made before, on the CPU and without torch; it
@@ -67,7 +67,7 @@ class Transformer(Portable):
         cache_mb: int = 64,
         workspace_folder: Path | None = None,
     ) -> None:
-        if pooling is not None and pooling not in POOLINGS:
+        if pooling is not None and not is_pooling(pooling):
             raise ConfigError(f"pooling = '{pooling}'", f"Known: {', '.join(POOLINGS)}", "pooling = 'mean'")
         require_one_source(model, artifact, artifacts)
         self.model, self.cache_mb = model or artifact, cache_mb
@@ -141,12 +141,18 @@ class Transformer(Portable):
         self._load()
 
     def encode(self, texts: Sequence[str], *, role: Role = "document") -> Vectors:
-        """Return shape (len(texts), dimensions), float32, rows of length 1, in the order of the texts."""
+        """Return shape (len(texts), dimensions), float32, rows of length 1, in the order of the texts.
+
+        Raises DataError for a text without the token that a pooling like "token-3" takes.
+        """
         found = np.empty((len(texts), self.dimensions), dtype=np.float32)
         if not len(texts):
             return found
         loaded = self._load()
         rows = self._tokenise(texts, role, loaded.tokenizer)
+        if (place := place_of(self.pooling)) is not None and (fewest := min(map(len, rows))) <= place:
+            short = f"A text has {fewest} tokens, with its prefix '{self.prefix(role)}'"
+            raise DataError(f"Token number {place} of each text", short, "the prefix that the encoder was trained with")
         batches = plan([len(row) for row in rows], budget=loaded.batch_tokens, lanes=loaded.lanes)
         for batch, vectors in zip(
             batches, loaded.run([[rows[row] for row in batch] for batch in batches]), strict=True

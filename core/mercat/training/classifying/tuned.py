@@ -84,6 +84,15 @@ class TunedRecipe(ClassifierRecipe):
         self.augment = augment
         self.telling = Telling(tensorboard, trackers, monotonic)
 
+    def begun(self, parts: Parts) -> tuple[Transformer, Any, Any]:
+        """Return the encoder that is fine-tuned, its body as a torch module, and its tokenizer."""
+        base = tunable(self.encoder, max_tokens=self.max_tokens)
+        return base, *base.load_for_training()
+
+    def told(self) -> list[str]:
+        """Return what a person should know of what the run began with; asked for at its end."""
+        return []
+
     def adapted(self, body: Any) -> Any:
         """Return the body as it learns. Called with the run's seed set."""
         freeze(body, layers=self.freeze_layers)
@@ -112,8 +121,7 @@ class TunedRecipe(ClassifierRecipe):
     def train(self, run: Run, writer: ArtifactWriter) -> Report:
         """Fine-tune on the train part, keep the epoch that does best on validation, write encoder, head and report."""
         started, parts = self.telling.monotonic(), self.parts(run)
-        base = tunable(self.encoder, max_tokens=self.max_tokens)
-        body, tokenizer = base.load_for_training()
+        base, body, tokenizer = self.begun(parts)
         checkpoints = Checkpoints(run.scratch, digest_of(self.shape(), parts.digest, base.fingerprint, run.seed))
         model = self._model(run, base, body, parts, resumed=checkpoints.ready)
         encoded = self._encoded(base, tokenizer, parts, run.seed)
@@ -130,7 +138,7 @@ class TunedRecipe(ClassifierRecipe):
             validation_vectors=vectors,
             seconds=self.telling.monotonic() - started,
             counts={"updates": outcome.updates, "learned_from": len(encoded["train"]), **counts},
-            notes=[*notes_of(outcome, self.settings.epochs), *self.telling.boards(run)],
+            notes=[*self.told(), *notes_of(outcome, self.settings.epochs), *self.telling.boards(run)],
             details={**_details(outcome, head), "serving_difference": _difference(head, vectors, logits, parts)},
         )
 
@@ -166,8 +174,7 @@ class TunedRecipe(ClassifierRecipe):
         """Return what `train` would cost, from some updates on a model that is thrown away."""
         clock = self.telling.monotonic
         started, parts = clock(), self.parts(run)
-        base = tunable(self.encoder, max_tokens=self.max_tokens)
-        body, tokenizer = base.load_for_training()
+        base, body, tokenizer = self.begun(parts)
         model = self._model(run, base, body, parts, resumed=True)  # a head that is fitted first costs no more updates
         encoded = self._encoded(base, tokenizer, parts, run.seed)
         stages = {"read": clock() - started}

@@ -47,10 +47,7 @@ def models(
     load: Annotated[bool, typer.Option("--load", help="Load the weights, to state what they really run as.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Show every configured encoder and generator: model, backend, device, dimensions, fingerprint.
-
-    One that cannot say, such as a server that does not answer, is shown with the reason; then the exit code is 1.
-    """
+    """Show what every encoder and generator runs as, or why it cannot: then the exit code is 1."""
     if context.invoked_subcommand is not None:
         _refuse_options_in_front(context)
         return

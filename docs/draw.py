@@ -36,7 +36,7 @@ ROOMS: tuple[tuple[tuple[str, str], ...], ...] = (
     (
         ("retrieval", "encoder + index"),
         ("classifiers", "encoder + head"),
-        ("predictors", "spans, pairs"),
+        ("predictors", "spans, numbers"),
         ("evaluation", "splits, metrics"),
     ),
     (

@@ -32,8 +32,12 @@ if TYPE_CHECKING:
     from mercat.hooks import PLUGIN_API as PLUGIN_API
     from mercat.hooks import hookimpl as hookimpl
     from mercat.indexes.base import Index as Index
+    from mercat.predictors.base import Estimate as Estimate
+    from mercat.predictors.base import Labeller as Labeller
     from mercat.predictors.base import Match as Match
     from mercat.predictors.base import Matcher as Matcher
+    from mercat.predictors.base import Regressor as Regressor
+    from mercat.predictors.base import Scored as Scored
     from mercat.predictors.base import Span as Span
     from mercat.predictors.base import Tagger as Tagger
     from mercat.registry import Opened as Opened
@@ -77,6 +81,10 @@ _WHERE = {
     "PLUGIN_API": "hooks",
     "hookimpl": "hooks",
     "Index": "indexes.base",
+    "Estimate": "predictors.base",
+    "Labeller": "predictors.base",
+    "Regressor": "predictors.base",
+    "Scored": "predictors.base",
     "Match": "predictors.base",
     "Matcher": "predictors.base",
     "Span": "predictors.base",

@@ -11,6 +11,8 @@ _SMALLER = "mercat.training.smaller"
 _TAGGING = "mercat.training.tagging"
 _PAIRING = "mercat.training.pairing"
 _MATCHER = "mercat.predictors.matcher"
+_VECTORS = "mercat.training.vectors"
+_ON_VECTORS = "mercat.predictors.vectors"
 
 CORE = {
     "encoders": (
@@ -39,6 +41,8 @@ CORE = {
     "taggers": (("trained", "mercat.predictors.tagger:TrainedTagger", "The spans that an artifact has learned"),),
     "matchers": (("trained", f"{_MATCHER}:TrainedMatcher", "How two texts belong together, as an artifact learned"),),
     "rerankers": (("trained", f"{_MATCHER}:TrainedMatcher", "Reads a question and a text together"),),
+    "labellers": (("trained", f"{_ON_VECTORS}:TrainedLabeller", "Any number of labels, as an artifact learned"),),
+    "regressors": (("trained", f"{_ON_VECTORS}:TrainedRegressor", "A number, as an artifact learned"),),
     "recipes": (
         ("linear", f"{_CLASSIFYING}.linear:Linear", "Frozen encoder, logistic regression on top: seconds"),
         ("full", f"{_CLASSIFYING}.full:Full", "Fine-tune the whole encoder with a head: most accurate"),
@@ -63,6 +67,8 @@ CORE = {
             f"{_CLASSIFYING}.prompt:Prompt",
             "Labels are words for a gap (PET), after `mlm`: few rows are enough",
         ),
+        ("multi-label", f"{_VECTORS}.multi_label:MultiLabel", "Any number of labels per text, frozen or fine-tuned"),
+        ("regression", f"{_VECTORS}.regression:Regression", "A number per text with an interval, frozen or fine-tuned"),
         ("zero-shot", f"{_CLASSIFYING}.zero_shot:ZeroShot", "Labels by their descriptions, nothing labelled"),
         ("contrastive", f"{_ENCODING}.contrastive:Contrastive", "An encoder learns from pairs or labels what is alike"),
         ("denoising", f"{_ENCODING}.denoising:Denoising", "An encoder gets used to texts without labels"),

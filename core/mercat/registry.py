@@ -24,6 +24,8 @@ KINDS: dict[str, str] = {
     "classifiers": "mercat.classifiers.base:Classifier",
     "taggers": "mercat.predictors.base:Tagger",
     "matchers": "mercat.predictors.base:Matcher",
+    "labellers": "mercat.predictors.base:Labeller",
+    "regressors": "mercat.predictors.base:Regressor",
     "indexes": "mercat.indexes.base:IndexFactory",
     "retrievers": "mercat.retrieval.base:Retriever",
     "rerankers": "mercat.retrieval.base:Reranker",
@@ -225,6 +227,8 @@ class Registry:
     classifiers: Shelf
     taggers: Shelf
     matchers: Shelf
+    labellers: Shelf
+    regressors: Shelf
     indexes: Shelf
     retrievers: Shelf
     rerankers: Shelf

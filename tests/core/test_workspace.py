@@ -227,6 +227,8 @@ SECTIONS = {
     "retrievers": 'use = "bm25"\ncollection = "c"\n',
     "recipes": 'use = "linear"\nencoder = "default"\ncollection = "c"\n',
     "classifiers": 'use = "trained"\nartifact = "x"\n',
+    "labellers": 'use = "trained"\nartifact = "x"\n',
+    "regressors": 'use = "trained"\nartifact = "x"\n',
     "matchers": 'use = "trained"\nartifact = "x"\n',
     "rerankers": 'use = "trained"\nartifact = "x"\n',
     "taggers": 'use = "trained"\nartifact = "x"\n',

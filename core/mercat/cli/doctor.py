@@ -16,7 +16,8 @@ from mercat.values import Finding
 if TYPE_CHECKING:
     from mercat.workspace import Workspace
 
-_TRAINED = ("classifiers", "taggers", "matchers", "rerankers")  # kinds of parts that wait for an artifact
+# Kinds of parts that wait for an artifact.
+_TRAINED = ("classifiers", "taggers", "matchers", "rerankers", "labellers", "regressors")
 app = command_app()
 FLOORS = {"transformers": (5, 20), "torch": (2, 13), "starlette": (1, 10), "cryptography": (50,), "jinja2": (3, 1, 6)}
 """Versions below which a known security fix is missing."""

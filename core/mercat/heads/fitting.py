@@ -51,6 +51,27 @@ def fit_linear(
     return replace(chosen, weights=final.weights, bias=final.bias)
 
 
+def fit_each(
+    vectors: Vectors, truth: NDArray[np.bool_], *, strength: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Fit one logistic regression per column of `truth`, shape (rows, labels).
+
+    Returns weights of shape (labels, dimensions) and bias (labels,). A label that all rows have, or none, gets a bias
+    alone.
+    """
+    weights = np.zeros((truth.shape[1], vectors.shape[1]), dtype=np.float32)
+    bias = np.zeros(truth.shape[1], dtype=np.float32)
+    for number, column in enumerate(truth.T):
+        if column.all() or not column.any():
+            bias[number] = np.log((column.sum() + 0.5) / ((~column).sum() + 0.5))
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model = LogisticRegression(C=strength, max_iter=200, tol=1e-4).fit(vectors, column)
+        weights[number], bias[number] = model.coef_[0], model.intercept_[0]
+    return weights, bias
+
+
 def _check(vectors: Vectors, labels: Sequence[str]) -> None:
     if vectors.ndim != 2 or len(vectors) != len(labels):
         raise DataError(

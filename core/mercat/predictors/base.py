@@ -65,3 +65,52 @@ class Matcher(Protocol):
     def match_many(self, pairs: Sequence[tuple[str, str]]) -> list[Match]:
         """Return one Match per pair."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A label that a text was given, with its calibrated probability, 0 to 1."""
+
+    label: str
+    score: float
+
+
+@runtime_checkable
+class Labeller(Protocol):
+    """Gives a text any number of labels, none among them."""
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """The labels that it can give."""
+        ...
+
+    def scores(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return shape (len(texts), len(labels)): the calibrated probability of each label by itself."""
+        ...
+
+    def label_many(self, texts: Sequence[str]) -> list[list[Scored]]:
+        """Return the labels that each text is given, likeliest first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number that was read off a text; the true one lies between `low` and `high` with the stated coverage."""
+
+    value: float
+    low: float
+    high: float
+
+
+@runtime_checkable
+class Regressor(Protocol):
+    """Reads a number off a text, such as a rating."""
+
+    @property
+    def coverage(self) -> float:
+        """The share of true numbers, 0 to 1, that lie within their interval."""
+        ...
+
+    def estimate_many(self, texts: Sequence[str]) -> list[Estimate]:
+        """Return one Estimate per text."""
+        ...

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from mercat.testing.indexes import IndexContract as IndexContract
     from mercat.testing.plugins import PluginContract as PluginContract
     from mercat.testing.plugins import ServiceContract as ServiceContract
+    from mercat.testing.predictors import LabellerContract as LabellerContract
     from mercat.testing.predictors import MatcherContract as MatcherContract
+    from mercat.testing.predictors import RegressorContract as RegressorContract
     from mercat.testing.predictors import RerankerContract as RerankerContract
     from mercat.testing.predictors import TaggerContract as TaggerContract
     from mercat.testing.retrieval import RetrieverContract as RetrieverContract
@@ -32,9 +34,11 @@ _WHERE = {
     "GeneratorContract": "generators",
     "HeadContract": "heads",
     "IndexContract": "indexes",
+    "LabellerContract": "predictors",
     "MatcherContract": "predictors",
     "PluginContract": "plugins",
     "RecipeContract": "training",
+    "RegressorContract": "predictors",
     "RerankerContract": "predictors",
     "RetrieverContract": "retrieval",
     "ServiceContract": "plugins",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mercat.predictors.base import Matcher, Tagger
+from mercat.predictors.base import Labeller, Matcher, Regressor, Tagger
 from mercat.retrieval.base import Reranker
 from mercat.testing.contract import Contract
 
@@ -116,3 +116,66 @@ class RerankerContract(Contract):
 
     def test_no_texts_give_nothing(self) -> None:
         assert self.reranker().rerank("where?", []).shape == (0,)
+
+
+class LabellerContract(Contract):
+    """Tests that a class of labellers inherits."""
+
+    texts: Sequence[str] = TEXTS
+
+    @abstractmethod
+    def labeller(self) -> Labeller:
+        """Return a labeller that is ready to be asked."""
+
+    def test_it_is_a_labeller(self) -> None:
+        assert isinstance(self.labeller(), Labeller)
+
+    def test_scores_are_probabilities(self) -> None:
+        labeller = self.labeller()
+        scores = labeller.scores(self.texts)
+        assert scores.shape == (len(self.texts), len(labeller.labels))
+        assert scores.dtype == np.float32
+        assert ((scores >= 0) & (scores <= 1)).all()
+
+    def test_the_labels_given_come_likeliest_first_with_their_scores(self) -> None:
+        labeller = self.labeller()
+        scores = labeller.scores(self.texts)
+        for row, given in zip(scores, labeller.label_many(self.texts), strict=True):
+            assert len({each.label for each in given}) == len(given)
+            assert [each.score for each in given] == sorted((each.score for each in given), reverse=True)
+            for each in given:
+                assert abs(row[list(labeller.labels).index(each.label)] - each.score) < 1e-4
+
+    def test_no_texts_give_nothing(self) -> None:
+        assert self.labeller().label_many([]) == []
+
+
+class RegressorContract(Contract):
+    """Tests that a class of regressors inherits."""
+
+    texts: Sequence[str] = TEXTS
+
+    @abstractmethod
+    def regressor(self) -> Regressor:
+        """Return a regressor that is ready to be asked."""
+
+    def test_it_is_a_regressor(self) -> None:
+        regressor = self.regressor()
+        assert isinstance(regressor, Regressor)
+        assert 0 < regressor.coverage < 1
+
+    def test_each_number_lies_in_its_interval(self) -> None:
+        found = self.regressor().estimate_many(self.texts)
+        assert len(found) == len(self.texts)
+        for each in found:
+            assert np.isfinite(each.value)
+            assert each.low <= each.value <= each.high
+
+    def test_a_text_has_the_number_alone_that_it_has_among_others(self) -> None:
+        regressor = self.regressor()
+        together = [each.value for each in regressor.estimate_many(self.texts)]
+        alone = [regressor.estimate_many([text])[0].value for text in self.texts]
+        np.testing.assert_allclose(alone, together, rtol=1e-3, atol=1e-3)
+
+    def test_no_texts_give_nothing(self) -> None:
+        assert self.regressor().estimate_many([]) == []

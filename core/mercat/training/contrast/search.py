@@ -61,7 +61,7 @@ class Search(Generic[T]):
 
 
 def figures_per_query(places: Vectors) -> dict[str, NDArray[np.float64]]:
-    """Return "recall@1" and "mrr@10" of each query from the rank of its first right hit: shapes (queries,)."""
+    """Return "recall@1" and "mrr@10" of each query from the rank of its first right hit, each of shape (queries,)."""
     with np.errstate(divide="ignore"):
         return {
             "recall@1": (places == 1).astype(np.float64),

@@ -21,7 +21,10 @@ _COMPARED = 32
 
 
 class TunedBody:
-    """The body of `base` on the device that it learns on; the lowest `freeze_layers` stay as they are."""
+    """The body of `base` on the device that it learns on; the lowest `freeze_layers` stay as they are.
+
+    Raises ConfigError when nothing is left to learn.
+    """
 
     def __init__(self, base: Transformer, run: Run, *, freeze_layers: int, device: str) -> None:
         self.base = base

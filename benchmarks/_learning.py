@@ -70,6 +70,7 @@ class Made:
     """What a training left behind, and the seconds that it took."""
 
     artifact: Any
+    artifacts: Any
     recipe: Any
     report: Any
     spent: Mapping[str, float]
@@ -82,7 +83,7 @@ def trained(context: Context, rows: Sequence[Example], setting: Setting, *, seed
     from mercat.training.report import load_report
     from mercat.training.train import train
 
-    recipe = _recipe(context, setting)
+    recipe, artifacts = _recipe(context, setting), Artifacts(folder / "artifacts")
     started, used = time.perf_counter(), time.process_time()
     with Store.open(f"sqlite:///{folder}/mercat.db") as store:
         store.upgrade()
@@ -91,14 +92,14 @@ def trained(context: Context, rows: Sequence[Example], setting: Setting, *, seed
             recipe,
             name="model",
             store=store,
-            artifacts=Artifacts(folder / "artifacts"),
+            artifacts=artifacts,
             scratch_root=folder / "scratch",
             recipe_name=setting.recipe,
             seed=seed,
             progress=Told(f"{context.name} {setting.recipe}, seed {seed}"),
         )
     spent = {"wall_s": time.perf_counter() - started, "cpu_s": time.process_time() - used}
-    return Made(artifact, recipe, load_report(artifact.folder), spent)
+    return Made(artifact, artifacts, recipe, load_report(artifact.folder), spent)
 
 
 def learned(
@@ -108,17 +109,21 @@ def learned(
 
     `predicted`, `confidence` and `familiarity` are of the test rows in their order, `outside` the familiarity of those.
     """
+    from mercat.classifiers.trained import TrainedClassifier
+
     with tempfile.TemporaryDirectory(prefix="mercat-benchmark-") as name:
         made = trained(context, rows, setting, seed=seed, folder=Path(name))
-        scorer = made.recipe.scorer(made.artifact.folder)
-        scores = scorer.scores([row.text for row in rows if row.split == "test"])
-        strange = scorer.scores(list(outside))
+        served = TrainedClassifier(made.artifacts, artifact="model", encoder=made.recipe.encoder)
+        texts = [row.text for row in rows if row.split == "test"]
+        scores, known, strange = served.scores(texts), served.familiarity(texts), served.familiarity(outside)
+        labels = served.labels
     counts = made.report.counts
     return {
         **made.spent,
-        "predicted": [scorer.labels[place] for place in scores.argmax(axis=1)],
+        "predicted": [labels[place] for place in scores.argmax(axis=1)],
         "confidence": _listed(scores.max(axis=1)),
-        "outside": _listed(strange.max(axis=1)) if len(strange) else [],
+        "familiarity": _listed(known),
+        "outside": _listed(strange),
         "validation": {key: metric.value for key, metric in made.report.metrics.items() if "." not in key},
         "counts": {key: count for key, count in counts.items() if not key.startswith("leaks")},
     }

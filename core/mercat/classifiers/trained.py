@@ -91,6 +91,16 @@ class TrainedClassifier:
         """Return shape (len(texts), len(labels)): calibrated probabilities, columns in the order of `labels`."""
         return _scores(self._open(), texts)
 
+    def familiarity(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return shape (len(texts),): how far each text speaks for any label at all; low for what belongs to none.
+
+        Values compare within one version of the artifact only.
+        """
+        loaded = self._open()
+        if not texts:
+            return np.zeros(0, dtype=np.float32)
+        return loaded.head.familiarity(loaded.encoder.encode(texts, role=loaded.role))
+
     def predict_many(self, texts: Sequence[str], *, top: int = 5) -> list[Prediction]:
         """Return one Prediction per text with its `top` labels, best first."""
         loaded = self._open()  # once: a reload in between must not mix two versions

@@ -40,6 +40,10 @@ class Head(Protocol):
         """Return shape (len(vectors), len(labels)): calibrated probabilities that sum to 1 in each row."""
         ...
 
+    def familiarity(self, vectors: Vectors) -> NDArray[np.float32]:
+        """Return how far each vector speaks for any label at all, low for what belongs to none: shape (rows,)."""
+        ...
+
     def save(self, folder: Path) -> None:
         """Write `head.safetensors` and `head.json` into an existing folder. No pickle."""
         ...

@@ -106,6 +106,16 @@ class LinearHead:
             found = self.tables.apply(found)
         return found.astype(np.float32)
 
+    def familiarity(self, vectors: Vectors) -> NDArray[np.float32]:
+        """Return shape (rows,): how far each vector speaks for any label at all; low for what belongs to none.
+
+        The logarithm of the sum of exp(logits), that is the negative free energy of Liu et al. 2020,
+        https://arxiv.org/abs/2010.03759. Values compare within one head only.
+        """
+        logits = self.logits(vectors).astype(np.float64)
+        peak = logits.max(axis=1, initial=-np.inf, keepdims=True)
+        return np.asarray(np.log(np.exp(logits - peak).sum(axis=1)) + peak[:, 0], dtype=np.float32)
+
     def calibrated(
         self,
         validation: Labelled,

@@ -106,6 +106,10 @@ class MemoryHead:
             return np.zeros((0, len(self.labels)), dtype=np.float32)
         return self._tempered(_mixed(self._parts(np.asarray(vectors, dtype=np.float32)), self.share))
 
+    def familiarity(self, vectors: Vectors) -> NDArray[np.float32]:
+        """Return shape (rows,): how far each vector speaks for any label at all, as the linear head sees it."""
+        return self.linear.familiarity(vectors)
+
     def votes(self, vectors: Vectors) -> Scores:
         """Return shape (rows, labels), float32: the share of the nearest remembered vectors' votes per label."""
         found = np.zeros((len(vectors), len(self.labels)), dtype=np.float32)

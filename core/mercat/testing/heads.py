@@ -49,6 +49,13 @@ class HeadContract(Contract):
         alone = np.concatenate([head.scores(vectors[i : i + 1]) for i in range(len(vectors))])
         np.testing.assert_allclose(alone, together, atol=1e-5)
 
+    def test_familiarity_is_a_number_per_row(self) -> None:
+        head, vectors = self.head(), self.vectors()
+        found = head.familiarity(vectors)
+        assert (found.shape, found.dtype) == ((7,), np.float32)
+        assert np.isfinite(found).all()
+        assert head.familiarity(self.vectors(0)).shape == (0,)
+
     def test_vectors_of_other_dimensions_are_refused(self) -> None:
         with pytest.raises(DataError):
             self.head().scores(np.zeros((2, self.dimensions + 1), dtype=np.float32))

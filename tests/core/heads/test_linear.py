@@ -193,3 +193,13 @@ def test_a_missing_or_damaged_head_is_an_artifact_error(tmp_path: Path):
     (tmp_path / "head.json").write_text("{")
     with pytest.raises(ArtifactError, match="damaged"):
         load_head(tmp_path)
+
+
+def test_what_speaks_for_no_label_is_less_familiar():
+    weights = np.array([[4.0, 0.0, 0.0], [0.0, 4.0, 0.0]], dtype=np.float32)
+    head = LinearHead(("a", "b"), weights, np.zeros(2, dtype=np.float32), "f")
+    rows = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]], dtype=np.float32)
+    found = head.familiarity(rows)
+    np.testing.assert_allclose(found, [np.log(np.exp(4) + 1), np.log(np.exp(4) + 1), np.log(2)], rtol=1e-6)
+    huge = LinearHead(("a", "b"), weights * 1e4, np.zeros(2, dtype=np.float32), "f").familiarity(rows)
+    assert np.isfinite(huge).all()

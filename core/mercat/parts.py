@@ -51,6 +51,7 @@ CORE = {
         ("ia3", f"{_CLASSIFYING}.ia3:Ia3", "Fine-tune factors of keys, values and activations (PEFT)"),
         ("adapter", f"{_CLASSIFYING}.adapter:Adapter", "Fine-tune small layers between frozen ones"),
         ("bitfit", f"{_CLASSIFYING}.bitfit:BitFit", "Fine-tune the biases of the encoder alone"),
+        ("distill", f"{_SMALLER}.distill:Distill", "A smaller encoder learns what a classifier says"),
         ("prune", f"{_SMALLER}.prune:Prune", "Fine-tune while the smallest weights become 0: no faster"),
         ("quantise", f"{_SMALLER}.quantise:Quantise", "A trained classifier in int8: a fourth of the size, no torch"),
         ("update", "mercat.training.updating.update:Update", "Go on learning from what came in; gated by old rows"),

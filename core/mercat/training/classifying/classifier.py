@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mercat.artifacts import ArtifactWriter, save_arrays
+from mercat.artifacts import ArtifactWriter, load_arrays, save_arrays
 from mercat.encoders.base import Encoder, Role
 from mercat.encoders.exported import is_export
 from mercat.encoders.spread import texts_at_once
@@ -116,20 +116,47 @@ def encode_kept(
 
     The vectors have shape (texts, dimensions).
     """
-    from mercat.artifacts import load_arrays
+    return kept_rows(
+        lambda chunk: encoder.encode(chunk, role=ROLE),
+        texts,
+        width=encoder.dimensions,
+        mark=encoder.fingerprint,
+        folder=folder,
+        name=f"vectors-{name}",
+        stage=f"encode {name}",
+        progress=progress,
+        at_once=texts_at_once(encoder, _CHUNK),
+    )
 
+
+def kept_rows(
+    compute: Callable[[Sequence[str]], NDArray[np.float32]],
+    texts: Sequence[str],
+    *,
+    width: int,
+    mark: str,
+    folder: Path,
+    name: str,
+    stage: str,
+    progress: Progress,
+    at_once: int = _CHUNK,
+) -> NDArray[np.float32]:
+    """Compute a row of numbers for each text, in chunks that are each kept in `folder`; shape (texts, `width`).
+
+    `mark` stands for what computes: rows of another mark are not used. `name` begins the names of the files, `stage` is
+    what progress is told of.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    found = [np.zeros((0, encoder.dimensions), dtype=np.float32)]
-    size = texts_at_once(encoder, _CHUNK)
-    for start in range(0, len(texts), size):
-        chunk = texts[start : start + size]
-        kept = folder / f"vectors-{name}-{_name_of(encoder, chunk)}.safetensors"
+    found = [np.zeros((0, width), dtype=np.float32)]
+    for start in range(0, len(texts), at_once):
+        chunk = texts[start : start + at_once]
+        kept = folder / f"{name}-{_name_of(mark, chunk)}.safetensors"
         if not kept.is_file():
             temporary = kept.with_name(f".{kept.name}")
-            save_arrays(temporary, {"vectors": encoder.encode(chunk, role=ROLE)})
+            save_arrays(temporary, {"rows": compute(chunk)})
             temporary.replace(kept)
-        found.append(load_arrays(kept)["vectors"])
-        progress(f"encode {name}", start + len(chunk), len(texts))
+        found.append(load_arrays(kept)["rows"])
+        progress(stage, start + len(chunk), len(texts))
     return np.concatenate(found)
 
 
@@ -178,8 +205,8 @@ def class_weights(labels: Sequence[str], names: Sequence[str]) -> NDArray[np.flo
     return np.array([len(labels) / (len(names) * counts[name]) for name in names], dtype=np.float32)
 
 
-def _name_of(encoder: Encoder, texts: Sequence[str]) -> str:
+def _name_of(mark: str, texts: Sequence[str]) -> str:
     import hashlib
     import json
 
-    return hashlib.sha256(json.dumps([encoder.fingerprint, list(texts)]).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([mark, list(texts)]).encode()).hexdigest()[:16]

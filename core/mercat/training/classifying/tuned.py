@@ -47,6 +47,7 @@ except ImportError as error:
     raise missing_extra("Fine-tuning", error.name or "torch", "train") from error
 
 _STRENGTH = 10.0  # C of the head that fine-tuning starts from
+_BYTES_WRITTEN = 8  # per weight that learns: AdamW's two moments
 _ALIKE = 0.02  # how far served probabilities may lie from those of training, in any number format
 
 
@@ -190,9 +191,12 @@ class TunedRecipe(ClassifierRecipe):
             )
             base.close()
         device, numbers = str(next(model.parameters()).device), sizes(model)
+        held = peak_memory_mb(device)
+        if held is not None and device == "cpu":  # a checkpoint is put together before it is written
+            held += _BYTES_WRITTEN * numbers["trainable_parameters"] / 2**20
         return Estimate(
             stages,
-            peak_memory_mb(device),
+            held,
             numbers["parameters"],
             numbers["trainable_parameters"],
             updates=loop.updates,

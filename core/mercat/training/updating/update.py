@@ -18,7 +18,7 @@ from mercat.artifacts.files import plain
 from mercat.encoders.base import Encoder
 from mercat.errors import ConfigError
 from mercat.evaluation.leaks import find_leaks
-from mercat.heads import load_head, require_fingerprint
+from mercat.heads import MemoryHead, load_head, require_fingerprint
 from mercat.training.base import Evaluation, Report, Run
 from mercat.training.classifying.classifier import HEAD, Calibration, ClassifierRecipe, own_encoder
 from mercat.training.data import Parts, Split, content_hashes, read_examples, row_hashes, save_rows
@@ -172,9 +172,10 @@ class Update(ClassifierRecipe):
         if own is None:
             from mercat.training.updating.refit import Refit
 
-            require_fingerprint(self.encoder.fingerprint, load_head(old.folder / HEAD))
+            head = load_head(old.folder / HEAD)
+            require_fingerprint(self.encoder.fingerprint, head)
             learn = to_learn(since, regression, replay=None, seed=seed)
-            return Refit(self.encoder, learn, **self._common, **self._linear)
+            return Refit(self.encoder, learn, head=head, **self._common, **self._linear)
         from mercat.training.updating.continued import Continued
 
         learn = to_learn(since, regression, replay=self.replay, seed=seed)
@@ -223,6 +224,8 @@ class Update(ClassifierRecipe):
         notes = [f"Went on from version {old.version}"]
         notes += [f"{_NAMES[name].capitalize()}: {each}" for name, each in found.items()]
         notes += [f"No {_NAMES[name]} were held out to compare the versions on" for name in _NAMES if name not in found]
+        if own_encoder(old.folder) and isinstance(load_head(old.folder / HEAD), MemoryHead):
+            notes.append("The memory beside the head was of other vectors, and is not there any more")
         if added:
             notes.append(f"Learned for the first time: {', '.join(added)}")
         if 1 / len(regression) > self.gate.max_drop:

@@ -9,6 +9,7 @@ from mercat.artifacts import Artifacts, load_arrays
 from mercat.classifiers.trained import TrainedClassifier
 from mercat.encoders.hashing import Hashing
 from mercat.errors import ArtifactError, ConfigError, DataError, FingerprintError
+from mercat.heads import MemoryHead, load_head
 from mercat.testing.training import RecipeContract, topic_examples, train_in
 from mercat.training.base import Run
 from mercat.training.classifying.linear import Linear
@@ -184,6 +185,17 @@ def test_a_corrected_label_is_learned_again(store, tmp_path, first):
     assert report.counts["new"] == 0
     assert report.counts["corrected"] > 10
     assert report.details["update"]["new_labels"] == ["stolen"]
+
+
+def test_a_memory_beside_the_head_is_renewed(store, tmp_path):
+    store.upsert(topic_examples(200), collection="intents")
+    train_in(tmp_path, Linear(Hashing(), collection="intents", strength=10.0, memory=0.3, neighbours=7), store=store)
+    store.upsert(travel(), collection="intents")
+    made = train_in(tmp_path, update(tmp_path), store=store)
+    head = load_head(made.folder / "head")
+    assert isinstance(head, MemoryHead)
+    assert (head.share, head.neighbours) == (0.3, 7)
+    assert len(head.vectors) == load_report(made.folder).counts["train"]
 
 
 def test_a_label_without_rows_is_not_forgotten_in_silence(store, tmp_path, first):

@@ -22,6 +22,7 @@ from safetensors.numpy import load_file
 
 import mercat
 from mercat.artifacts import Artifacts
+from mercat.cli.app import main
 from mercat.compute.world import World
 from mercat.encoders.transformer import Transformer
 from mercat.errors import ConfigError, DataError
@@ -302,6 +303,11 @@ def wait_for_updates(process, scratch, least):
             return
         time.sleep(0.01)
     pytest.fail(f"no checkpoint after {least} updates: {process.communicate(timeout=10)}")
+
+
+def test_a_search_is_for_one_process(capsys):
+    assert main(["train", "--workers", "2", "--trials", "3"]) == 2
+    assert "search first" in capsys.readouterr().err
 
 
 @pytest.mark.timeout(600)

@@ -119,7 +119,10 @@ class _Made:
 
 
 class VectorRecipe(ABC, Generic[H]):
-    """A head on a frozen, shared body (`adapt` "none"), or on one that learns with it ("full", "lora")."""
+    """A head on a frozen, shared body (`adapt` "none"), or on one that learns with it ("full", "lora").
+
+    Raises ConfigError for settings out of range.
+    """
 
     kind = ""
     name = ""

@@ -112,7 +112,10 @@ class MultiLabel(VectorRecipe[SeveralHead]):
         self.separator, self.column = separator, labels
 
     def rows(self, run: Run) -> Parts:
-        """Read the collection in its parts; a row's label becomes its labels in order, between separators."""
+        """Read the collection in its parts; a row's label becomes its labels in order, between separators.
+
+        Raises DataError where fewer than two labels can be learned.
+        """
         rows = []
         for row in read_examples(run.store, self.collection):
             if row.text.strip():

@@ -46,6 +46,11 @@ def made(learned, collection):
     return drift(compared(learned, collection=collection), made_at=NOW)
 
 
+@pytest.fixture(scope="module")
+def other(learned):
+    return made(learned, "other")
+
+
 def test_more_of_the_same_is_steady(learned):
     found = made(learned, "same")
     said = verdict(found)
@@ -55,9 +60,8 @@ def test_more_of_the_same_is_steady(learned):
     assert {each.level for each in findings(found)} == {"good"}
 
 
-def test_another_world_is_told_with_what_to_do(learned):
-    found = made(learned, "other")
-    said = verdict(found)
+def test_another_world_is_told_with_what_to_do(other):
+    found, said = other, verdict(other)
     assert (said.word, said.level) == ("act", "bad")
     assert "mercat update intents" in said.next
     levels = {each.name: each.level for each in findings(found)}
@@ -100,16 +104,15 @@ def test_documents_of_a_time_are_compared(learned):
     assert found.data == "30 rows of the collection 'tickets'"
 
 
-def test_the_report_is_a_page_and_data_that_agree(learned, tmp_path):
-    found = made(learned, "other")
-    report = save(found, tmp_path / "told")
+def test_the_report_is_a_page_and_data_that_agree(learned, other, tmp_path):
+    report = save(other, tmp_path / "told")
     page = report.read_text(encoding="utf-8")
     assert '<h1>Drift of intents: <span class="bad">act</span></h1>' in page
     assert "&lt;b&gt;luggage&lt;/b&gt;" in page
     assert "<b>luggage" not in page
     assert not [word for word in ("<script", '<link rel="stylesheet', "http://", "https://", "url(") if word in page]
     data = json.loads((tmp_path / "told" / "drift.json").read_text(encoding="utf-8"))
-    assert data == as_data(found)
+    assert data == as_data(other)
     assert data["verdict"]["word"] == "act"
     assert data["labels"]["p"] <= 1
     assert data["made_at"] == NOW.isoformat()

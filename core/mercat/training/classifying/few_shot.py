@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -47,7 +48,7 @@ try:
 except ImportError as error:
     raise missing_extra("The recipe 'few-shot'", error.name or "torch", "train") from error
 
-CHOOSE_BY = "mrr@10"
+CHOOSE_BY = "loss"  # a handful of rows held out rank alike after every epoch; their loss tells them apart
 _SEPARATORS = re.compile(r"[_\-/.:]+")
 
 
@@ -201,7 +202,8 @@ class FewShot(ClassifierRecipe):
             self.settings,
             objective=self._objective(body, parts.labels, rows, held_out, names),
             checkpoints=Checkpoints(folder, digest),
-            telling=self.telling,
+            # the curves are those of what was judged; a second run would draw over them
+            telling=self.telling if held_out else replace(self.telling, tensorboard=False, trackers=()),
         )
         return body, outcome
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -105,8 +106,20 @@ def _results(
     pool, caller = ray.data.ActorPoolStrategy(size=workers), cast(Any, _Caller)
     done = rows.map(caller, fn_constructor_args=[function], compute=pool, num_cpus=cpus)
     with _switched(_SWITCHES):  # Ray Data asks again, in this process
-        for batch, row in zip(batches, done.iter_rows(), strict=True):
+        for batch, row in zip(batches, _aside(done.iter_rows()), strict=True):
             yield len(batch), row["said"].result()
+
+
+def _aside(items: Iterable[T]) -> Iterator[T]:
+    """Yield the items; what Ray prints while the next one is awaited goes to standard error."""
+    source = iter(items)
+    while True:
+        with redirect_stdout(sys.stderr):
+            try:
+                item = next(source)
+            except StopIteration:
+                return
+        yield item
 
 
 def _train(config: dict[str, Any]) -> _Said:
@@ -126,7 +139,8 @@ def _outcome(trainer: Any, workers: int) -> Any:
     from ray.train import TrainingFailedError
 
     try:
-        return trainer.fit()
+        with redirect_stdout(sys.stderr):  # Ray prints there that a worker was lost; what is asked for comes later
+            return trainer.fit()
     except TrainingFailedError as error:
         raise WorkerLost(
             f"{workers} workers of Ray computed together",

@@ -20,7 +20,12 @@ PACKAGES = ("mercat", "mercat_connectors", *(f"mercat_{Path(folder).name}" for f
 PLUGINS = {"customer-service", "financial-sentiment", "recommendation", "files", "feeds", "helpdesk"}
 # Where an extra may be needed to import a module; everywhere else, and in FREE, none is.
 NEED_AN_EXTRA: dict[str, tuple[str, ...]] = {
-    "torch": ("mercat.training.", "mercat.encoders.adapters", "mercat_financial_sentiment.recipe"),
+    "torch": (
+        "mercat.training.",
+        "mercat.encoders.adapters",
+        "mercat.encoders.prefixes",
+        "mercat_financial_sentiment.recipe",
+    ),
     "sklearn": ("mercat.evaluation.baselines", "mercat.heads.fitting"),
     "bm25s": tuple(f"mercat.retrieval.{name}" for name in ("bm25", "hybrid", "keyword_table", "lexical")),
     "faiss": ("mercat.indexes.faiss",),

@@ -58,6 +58,7 @@ CORE = {
         ("tokens", f"{_TAGGING}.tokens:Tokens", "A tag for each word: names of people, places and the like"),
         ("few-shot", f"{_CLASSIFYING}.few_shot:FewShot", "Few rows a label: contrast tunes the encoder, then a head"),
         ("pairs", f"{_PAIRING}.pairs:Pairs", "How two texts belong together: labels or numbers"),
+        ("prefix", f"{_CLASSIFYING}.prefix:Prefix", "Fine-tune keys and values that every token attends to"),
         (
             "soft-prompt",
             f"{_CLASSIFYING}.soft_prompt:SoftPrompt",

@@ -16,6 +16,8 @@ from typing import Any, Literal
 
 import torch
 
+from mercat.encoders.prefixes import PART as PREFIX
+from mercat.encoders.prefixes import attach_prefixes
 from mercat.errors import ArtifactError, ConfigError
 
 Placement = Literal["houlsby", "pfeiffer"]
@@ -65,10 +67,12 @@ def insert(body: torch.nn.Module, *, placement: Placement, reduction: int) -> li
 
 
 def attach(body: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Put saved adapters into a body that was loaded without; `tensors` are named as `adapters_of` names them.
+    """Put saved adapters and prefixes into a body that was loaded without; `adapters_of` says how tensors are named.
 
     Raises ArtifactError for tensors that are no adapters of this body.
     """
+    attach_prefixes(body, {name: tensor for name, tensor in tensors.items() if PREFIX in name})
+    tensors = {name: tensor for name, tensor in tensors.items() if PREFIX not in name}
     linear = {name: each for name, each in body.named_modules() if isinstance(each, torch.nn.Linear)}
     for name in sorted({name.partition(_PART)[0] for name in tensors}):
         found = [tensors.get(f"{name}{_PART}{part}") for part in _TENSORS]
@@ -85,8 +89,8 @@ def attach(body: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
 
 
 def adapters_of(body: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Return the tensors of a body's adapters by name; none for a body without."""
-    return {name: tensor for name, tensor in body.state_dict().items() if _PART in name}
+    """Return the tensors of a body's adapters and prefixes by name; none for a body without."""
+    return {name: tensor for name, tensor in body.state_dict().items() if _PART in name or PREFIX in name}
 
 
 def _put(layer: torch.nn.Linear, adapter: Bottleneck) -> None:

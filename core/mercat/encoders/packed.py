@@ -95,20 +95,33 @@ class PackedBert:
         import torch
 
         joint, attended, mixed, grown = self._scratch(len(hidden), layer)
-        self._attend(_linear(hidden, layer["qkv"], joint), spans, attended)
+        self._attend(_linear(hidden, layer["qkv"], joint), spans, attended, layer.get("prefix"))
         _adapt(_linear(attended, layer["mix"], mixed), layer, "mix").add_(hidden)
         hidden = self._normed(mixed, layer["attention_norm"])
         torch.ops.aten.gelu_(_linear(hidden, layer["grow"], grown))
         _adapt(_linear(grown, layer["shrink"], mixed), layer, "shrink").add_(hidden)
         return self._normed(mixed, layer["output_norm"])
 
-    def _attend(self, joint: torch.Tensor, spans: Sequence[tuple[int, int]], out: torch.Tensor) -> None:
-        """Attend within each text. `joint` has queries, keys and values side by side: (tokens, 3 * dimensions)."""
+    def _attend(
+        self,
+        joint: torch.Tensor,
+        spans: Sequence[tuple[int, int]],
+        out: torch.Tensor,
+        prefix: tuple[torch.Tensor, torch.Tensor] | None,
+    ) -> None:
+        """Attend within each text, and to the prefix: see `mercat.encoders.prefixes`.
+
+        `joint` has queries, keys and values side by side: (tokens, 3 * dimensions).
+        """
         from torch.nn.functional import scaled_dot_product_attention
 
+        if prefix is not None:
+            from mercat.encoders.prefixes import before
         for part, into in zip(_split(joint, spans), _split(out, spans), strict=True):
             texts, tokens, _ = part.shape
             query, key, value = part.view(texts, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+            if prefix is not None:
+                key, value = before(prefix[0], key), before(prefix[1], value)
             found = scaled_dot_product_attention(query, key, value)
             into.view(texts, tokens, self.heads, -1).copy_(found.transpose(1, 2))
 
@@ -185,6 +198,7 @@ def _layer(state: Mapping[str, torch.Tensor], number: int) -> dict[str, tuple[to
         "grow": _pair(state, f"{at}intermediate.dense"),
         "shrink": _pair(state, f"{at}output.dense"),
         "output_norm": _norm(state, f"{at}output.LayerNorm"),
+        **_prefix(state, f"{at}attention.self.prefix"),
         **{
             f"{place}_{part}": _pair(state, f"{at}{name}.adapter.{part}")
             for place, name in places.items()
@@ -194,11 +208,20 @@ def _layer(state: Mapping[str, torch.Tensor], number: int) -> dict[str, tuple[to
     }
 
 
+def _prefix(state: Mapping[str, torch.Tensor], at: str) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    if f"{at}.key" not in state:
+        return {}
+    return {"prefix": (state[f"{at}.key"], state[f"{at}.value"])}
+
+
 def _refuse_other_adapters(state: Mapping[str, torch.Tensor], layers: Sequence[Mapping[str, Any]]) -> None:
-    """Raise KeyError for an adapter at a place where this forward pass would pass it by."""
+    """Raise KeyError for an adapter or a prefix at a place where this forward pass would pass it by."""
     used = 2 * sum(name.endswith(("_down", "_up")) for layer in layers for name in layer)
     if used != len(found := [name for name in state if ".adapter." in name]):
         raise KeyError(f"{len(found)} tensors of adapters, {used} of them where adapters are")
+    used = 2 * sum("prefix" in layer for layer in layers)
+    if used != len(found := [name for name in state if ".prefix." in name]):
+        raise KeyError(f"{len(found)} tensors of prefixes, {used} of them where prefixes are")
 
 
 def _pair(state: Mapping[str, torch.Tensor], name: str) -> tuple[torch.Tensor, torch.Tensor]:

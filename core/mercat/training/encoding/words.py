@@ -40,7 +40,7 @@ class WordHead(torch.nn.Module):
         return scores
 
     def rows(self, tokens: list[int], embeddings: torch.Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return the linear head that scores these tokens alone: shapes (tokens, dimensions) and (tokens,)."""
+        """Return the linear head that scores these tokens alone, of shape (tokens, dimensions) and (tokens,)."""
         with torch.no_grad():
             chosen = embeddings[tokens]
             weights, bias = chosen @ self.turn.weight, chosen @ self.turn.bias + self.bias[tokens]

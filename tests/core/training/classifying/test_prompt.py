@@ -179,7 +179,7 @@ def test_minilm_answers_questions_of_five_intents_from_ten_rows_each(store, tmp_
         pytest.skip("MERCAT_DATA with banking77 is not set")
     with gzip.open(data, "rt", encoding="utf-8") as file:
         read = [row for row in csv.DictReader(file) if row["split"] == "train"]
-    letters = random.Random(0).sample(read, 1000)
+    letters = random.Random(0).sample(read, 600)
     store.upsert([Document(str(at), row["text"]) for at, row in enumerate(letters)], collection="letters")
     start = Transformer("all-MiniLM-L6-v2")
     options = {"epochs": 1, "batch_size": 16, "learning_rate": 1e-4, "device": "cpu", "max_tokens": 40}

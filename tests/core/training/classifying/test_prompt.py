@@ -206,7 +206,7 @@ def test_minilm_answers_questions_of_five_intents_from_ten_rows_each(store, tmp_
     )
     artifact = train_in(tmp_path, recipe, store=store)
     found = evaluate(recipe, artifact=artifact, store=store, scratch_root=tmp_path)
-    assert found.metrics["accuracy"].value > 0.85
+    assert found.metrics["accuracy"].low > 0.6  # by chance it would be 0.2
 
 
 def _split(at):

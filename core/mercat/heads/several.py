@@ -15,6 +15,7 @@ from mercat.heads.calibrate import fit_temperature
 from mercat.heads.files import read_head, write_head
 
 _TYPE = "several"
+_OWN = 10  # validation rows from which on a label has a threshold of its own
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,13 +53,16 @@ class SeveralHead:
     def calibrated(self, vectors: Vectors, truth: NDArray[np.bool_]) -> SeveralHead:
         """Return the same weights with temperature and thresholds by validation rows, `truth` of (rows, labels).
 
-        One temperature serves all labels: rare ones have too few rows for one of their own.
+        One temperature serves all labels, and those with fewer than 10 rows share a threshold, the best for all cells
+        together: what a few rows choose is good for them alone.
         """
         flat = self.logits(vectors).reshape(-1, 1)
         cells = np.concatenate([np.zeros_like(flat), flat], axis=1)  # softmax over (0, z) is the sigmoid of z
         head = replace(self, temperature=fit_temperature(cells, truth.reshape(-1).astype(np.intp)))
         scores = head.scores(vectors)
-        chosen = [best_threshold(scores[:, label], truth[:, label]) for label in range(len(self.labels))]
+        shared = best_threshold(scores.reshape(-1), truth.reshape(-1))
+        own = truth.sum(axis=0) >= _OWN
+        chosen = [best_threshold(scores[:, at], truth[:, at]) if own[at] else shared for at in range(len(own))]
         return replace(head, thresholds=np.array(chosen, dtype=np.float32))
 
     def save(self, folder: Path) -> None:

@@ -58,6 +58,19 @@ def test_calibration_makes_probabilities_match_what_is_there():
     np.testing.assert_allclose(found.scores(some).mean(axis=0), truth.mean(axis=0), atol=0.03)
 
 
+def test_rare_labels_share_a_threshold():
+    some, truth = vectors(60), np.zeros((60, 3), dtype=bool)
+    truth[:20, 0] = truth[3, 1] = truth[5, 2] = True
+    found = head().calibrated(some, truth)
+    scores = found.scores(some)
+    assert (
+        found.thresholds[1]
+        == found.thresholds[2]
+        == pytest.approx(best_threshold(scores.reshape(-1), truth.reshape(-1)))
+    )
+    assert found.thresholds[0] == pytest.approx(best_threshold(scores[:, 0], truth[:, 0]))
+
+
 def test_it_comes_back_from_its_folder(tmp_path):
     saved = head(temperature=2.0, thresholds=np.array([0.2, 0.3, 0.4], dtype=np.float32))
     saved.save(tmp_path)

@@ -37,8 +37,8 @@ class MultiLabel(VectorRecipe[SeveralHead]):
     A row's labels are its label, cut at `separator`, or the list (or text with separators) in the column `labels` of
     its metadata; there a row may have none. Labels that fewer than two train rows have are left out, and said. `adapt`
     "none" keeps the body frozen and shared, "full" fine-tunes it, "lora" learns matrices of `rank` beside it; the
-    settings after `rank` are for these two. The threshold of each label is where its F1 on validation rows is the best.
-    Raises ConfigError for settings out of range.
+    settings after `rank` are for these two. The threshold of each label is where its F1 on validation rows is the best;
+    rare labels share one. Raises ConfigError for settings out of range.
     """
 
     kind = "labeller"

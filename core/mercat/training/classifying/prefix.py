@@ -101,7 +101,7 @@ class Prefix(PartialRecipe):
         return {**super().shape(), "vectors": self.vectors}
 
     def adapted(self, body: Any) -> Any:
-        """Return the body with its weights frozen and new prefixes in its layers."""
+        """Return the body with its weights frozen and new prefixes in its layers. Raises ConfigError if it has some."""
         if adapters_of(body):
             raise ConfigError("New prefixes for an encoder", "It has adapters or prefixes", "use = 'full'")
         body.requires_grad_(False)

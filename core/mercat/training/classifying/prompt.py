@@ -114,7 +114,10 @@ class Prompt(TunedRecipe):
         return {**super().shape(), "words": self.words, "templates": self.templates}
 
     def begun(self, parts: Parts) -> tuple[Transformer, Any, Any]:
-        """Return the encoder with the best template before each text, pooled at its gap."""
+        """Return the encoder with the best template before each text, pooled at its gap.
+
+        Raises ConfigError for an encoder that writes texts small by itself.
+        """
         plain = tunable(self.encoder, max_tokens=self.max_tokens)
         if plain.checkpoint.lower_case:
             found = "It writes texts small before it reads them, marks too"

@@ -71,6 +71,11 @@ class TrainedClassifier:
         """The version of the artifact that answers now."""
         return self._open().artifact.version
 
+    @property
+    def parameters(self) -> int:
+        """How many weights the encoder has that answers; the head's few are not among them. Opens the artifact."""
+        return self._open().encoder.info().parameters
+
     def warm_up(self) -> None:
         """Open the artifact and load the weights now."""
         self._open().encoder.warm_up()

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mercat.training.base import Evaluation, Run
-from mercat.training.evaluate import evaluate_classifier
-from mercat.training.full import Full
+from mercat.training.classifying.evaluate import evaluate_classifier
+from mercat.training.classifying.full import Full
 from mercat.values import Example
 from mercat_financial_sentiment import wordlist
 

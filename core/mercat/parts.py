@@ -82,6 +82,13 @@ CORE = {
         ("mlm", f"{_ENCODING}.mlm:Mlm", "Train an encoder on texts without labels, or a new one from nothing"),
         ("generate", f"{_GENERATING}.generate:Generate", "Fine-tune a language model on texts and the answers to them"),
     ),
+    "trackers": (
+        (
+            "wandb",
+            "mercat.training.tracking:Wandb",
+            "Figures of every training for Weights & Biases, offline or online",
+        ),
+    ),
     "transforms": (
         ("redact", "mercat.flow.transforms:redact", "Replace personal data by placeholders"),
         ("language", "mercat.flow.transforms:language", "Fill in the locale from the text"),

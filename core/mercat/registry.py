@@ -30,6 +30,7 @@ KINDS: dict[str, str] = {
     "retrievers": "mercat.retrieval.base:Retriever",
     "rerankers": "mercat.retrieval.base:Reranker",
     "recipes": "mercat.training.base:Recipe",
+    "trackers": "mercat.training.tracking:Tracker",
     "services": "mercat.services:Service",
     "routers": "",
 }
@@ -233,6 +234,7 @@ class Registry:
     retrievers: Shelf
     rerankers: Shelf
     recipes: Shelf
+    trackers: Shelf
     services: Shelf
     routers: Shelf
 

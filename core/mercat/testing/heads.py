@@ -52,7 +52,8 @@ class HeadContract(Contract):
     def test_familiarity_is_a_number_per_row(self) -> None:
         head, vectors = self.head(), self.vectors()
         found = head.familiarity(vectors)
-        assert (found.shape, found.dtype) == ((7,), np.float32)
+        assert found.shape == (7,)
+        assert found.dtype == np.float32
         assert np.isfinite(found).all()
         assert head.familiarity(self.vectors(0)).shape == (0,)
 

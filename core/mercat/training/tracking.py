@@ -1,18 +1,22 @@
-"""Who else is told of a run's figures: TensorBoard, or anything with the same two methods."""
+"""Who else is told of a run's figures: TensorBoard, Weights & Biases, or anything with the same three methods."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Literal, Protocol
 
-from mercat.errors import missing_extra
+from mercat.errors import ConfigError, missing_extra
 from mercat.training.base import Progress
 
 
 class Tracker(Protocol):
-    """Takes figures of a run as they come. `step` counts updates within a stage."""
+    """Takes figures of one run after the other. `step` counts updates within a stage."""
+
+    def begin(self, run: str) -> None:
+        """Hear whose figures come next."""
+        ...
 
     def log(self, stage: str, step: int, figures: Mapping[str, float]) -> None:
         """Take figures of a stage, by name."""
@@ -33,6 +37,9 @@ class TensorBoard:
             raise missing_extra("tensorboard = true", "tensorboard", "tensorboard") from error
         self._writer = SummaryWriter(str(folder))
 
+    def begin(self, run: str) -> None:
+        """The folder says which run it is."""
+
     def log(self, stage: str, step: int, figures: Mapping[str, float]) -> None:
         """Write each figure under `stage/name`."""
         for name, value in figures.items():
@@ -41,6 +48,50 @@ class TensorBoard:
     def close(self) -> None:
         """Write out what is left."""
         self._writer.close()
+
+
+class Wandb:
+    """Writes runs for Weights & Biases into the folder `wandb` of the workspace.
+
+    "offline" sends nothing; `wandb sync FOLDER` does that later. "online" sends figures as they come, to the account
+    that `wandb login` has set up. Raises ConfigError for another mode, MissingExtra where the package is not installed.
+    """
+
+    def __init__(
+        self, workspace_folder: Path, *, project: str = "mercat", mode: Literal["offline", "online"] = "offline"
+    ) -> None:
+        if mode not in ("offline", "online"):
+            raise ConfigError(f"mode = '{mode}'", "Known: offline, online", "mode = 'offline'")
+        if find_spec("wandb") is None:
+            raise missing_extra("use = 'wandb'", "wandb", "wandb")
+        self._folder, self._project, self._mode = workspace_folder, project, mode
+        self._run: Any = None
+
+    def begin(self, run: str) -> None:
+        """Open a run of this name."""
+        import wandb
+
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._run = wandb.init(
+            project=self._project,
+            name=run,
+            dir=str(self._folder),
+            mode=self._mode,
+            reinit="create_new",
+            settings=wandb.Settings(
+                silent=True, console="off", save_code=False, disable_git=True, x_disable_stats=True
+            ),
+        )
+
+    def log(self, stage: str, step: int, figures: Mapping[str, float]) -> None:
+        """Keep each figure as `stage/name`, beside `stage/step`."""
+        self._run.log({f"{stage}/step": step, **{f"{stage}/{name}": value for name, value in figures.items()}})
+
+    def close(self) -> None:
+        """Write out what is left."""
+        if self._run is not None:
+            self._run.finish()
+            self._run = None
 
 
 def require_tensorboard() -> None:

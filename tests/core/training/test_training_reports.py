@@ -90,6 +90,9 @@ def test_trackers_hear_what_progress_hears():
     heard, logged = [], []
 
     class Tracker:
+        def begin(self, run):
+            pass
+
         def log(self, stage, step, figures):
             logged.append((stage, step, dict(figures)))
 

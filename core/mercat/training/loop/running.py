@@ -54,6 +54,8 @@ def run_loop(
     if telling.tensorboard and run.world.first:
         trackers.append(TensorBoard(board_of(run.scratch)))
     try:
+        for tracker in trackers:
+            tracker.begin(run.name)
         return Loop(
             model,
             settings,

@@ -264,7 +264,7 @@ def _texts(rows: Sequence[Example]) -> list[tuple[str, str]]:
 
 
 def _known(parts: Parts, task: Task) -> list[int]:
-    """Return which validation rows have a label that can be learned; the others count in the report, not in the loop."""
+    """Return which validation rows have a label that can be learned; the others count in the report alone."""
     return [at for at, row in enumerate(parts.validation) if not task.labels or row.label in task.labels]
 
 

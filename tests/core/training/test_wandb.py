@@ -1,0 +1,96 @@
+"""Figures for Weights & Biases: two real runs offline, read back from the files that they left."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+
+import pytest
+
+from mercat.errors import ConfigError
+from mercat.testing.training import topic_examples
+from mercat.training.tracking import Wandb
+
+CONFIG = """
+[mercat]
+folder = "{folder}"
+
+[encoders.tiny]
+use = "transformer"
+model = "{model}"
+
+[recipes.intents]
+use = "full"
+encoder = "tiny"
+collection = "intents"
+epochs = 1
+init_head_from_linear = false
+trackers = ["runs"]
+
+[recipes.again]
+use = "bitfit"
+encoder = "tiny"
+collection = "intents"
+epochs = 1
+init_head_from_linear = false
+trackers = ["runs"]
+
+[trackers.runs]
+use = "wandb"
+project = "desk"
+"""
+
+
+def records(path):
+    """Return (name of the run, its project, every figure by name) of a run's file."""
+    from wandb.proto import wandb_internal_pb2
+
+    name, project, figures = "", "", {}
+    for data in chunks(path.read_bytes()):
+        record = wandb_internal_pb2.Record()
+        record.ParseFromString(data)
+        if record.HasField("run"):
+            name, project = record.run.display_name, record.run.project
+        for item in record.history.item if record.HasField("history") else ():
+            key = item.key or "/".join(item.nested_key)
+            figures.setdefault(key, []).append(json.loads(item.value_json))
+    return name, project, figures
+
+
+def chunks(data):
+    """Yield the records of a file in LevelDB's log format, none of which is split: 32 KiB would be one block."""
+    assert data[:4] == b":W&B"
+    assert len(data) < 32768
+    at = 7
+    while at + 7 <= len(data):
+        _, length, kind = struct.unpack("<IHB", data[at : at + 7])
+        assert kind == 1
+        yield data[at + 7 : at + 7 + length]
+        at += 7 + length
+
+
+def test_each_training_is_a_run_of_its_own(tmp_path, tiny_bert):
+    pytest.importorskip("wandb")
+    import mercat
+    from mercat.jobs import train_recipe
+
+    before, file = dict(os.environ), tmp_path / "mercat.toml"
+    file.write_text(CONFIG.format(folder=tmp_path / "workspace", model=tiny_bert))
+    with mercat.open(file) as workspace:
+        workspace.store.upsert(topic_examples(60), collection="intents")
+        for name in ("intents", "again"):
+            train_recipe(workspace, name)
+    written = sorted((tmp_path / "workspace" / "wandb").glob("offline-run-*/run-*.wandb"))
+    found = [records(path) for path in written]
+    assert sorted((name, project) for name, project, _ in found) == [("again", "desk"), ("intents", "desk")]
+    for _, _, figures in found:
+        assert len(figures["train/loss"]) == len(figures["train/step"]) >= 2
+        assert 0 <= figures["validate/accuracy"][-1] <= 1
+    changed = {key for key in {*before, *os.environ} if before.get(key) != os.environ.get(key)}
+    assert not {key for key in changed if not key.startswith(("WANDB", "_WANDB"))}
+
+
+def test_another_mode_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="mode = 'somewhere'"):
+        Wandb(tmp_path, mode="somewhere")

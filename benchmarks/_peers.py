@@ -25,10 +25,11 @@ def svm(rows: Sequence[Example]) -> dict[str, Any]:
     model = make_pipeline(make_union(words, characters), LinearSVC())
     learn = [row for row in rows if row.split != "test"]
     model.fit([row.text for row in learn], [row.label for row in learn])
+    spent = _spent(started)
     predicted = model.predict([row.text for row in rows if row.split == "test"])
     return {
         "predicted": [str(label) for label in predicted],
-        **_spent(started),
+        **spent,
         "version": f"scikit-learn {sklearn.__version__}, words 1-2 and characters 2-5, LinearSVC()",
     }
 
@@ -59,10 +60,11 @@ def setfit(rows: Sequence[Example]) -> dict[str, Any]:
     arguments = library.TrainingArguments(num_iterations=SETFIT_PAIRS, seed=0)
     given = Dataset.from_dict({"text": [row.text for row in learn], "label": [row.label for row in learn]})
     library.Trainer(model=model, args=arguments, train_dataset=given).train()
+    spent = _spent(started)
     predicted = model.predict([row.text for row in rows if row.split == "test"])
     return {
         "predicted": [str(label) for label in predicted],
-        **_spent(started),
+        **spent,
         "version": f"setfit {library.__version__}, num_iterations={SETFIT_PAIRS}",
     }
 
@@ -76,6 +78,7 @@ def peft_trainer(rows: Sequence[Example]) -> dict[str, Any]:
 
     import numpy as np
     import peft
+    import torch
     import transformers
     from torch.utils.data import Dataset
 
@@ -112,16 +115,17 @@ def peft_trainer(rows: Sequence[Example]) -> dict[str, Any]:
             save_strategy="no",
             report_to=[],
             disable_tqdm=True,
-            use_cpu=True,
+            use_cpu=not torch.cuda.is_available(),
         )
         collate = transformers.DataCollatorWithPadding(tokenizer)
         trainer = transformers.Trainer(model=model, args=arguments, train_dataset=Rows(learn), data_collator=collate)
         trainer.train()
+        spent = _spent(started)
         scores = trainer.predict(Rows(test)).predictions
     learning = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
     return {
         "predicted": [labels[place] for place in np.asarray(scores).argmax(axis=1)],
-        **_spent(started),
+        **spent,
         "counts": {"trainable_parameters": learning, "parameters": sum(each.numel() for each in model.parameters())},
         "version": f"peft {peft.__version__}, transformers {transformers.__version__}",
     }

@@ -201,10 +201,22 @@ def machine() -> dict[str, Any]:
         "cores": cores,
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
         "flags": [flag for flag in _FLAGS if flag in flags],
+        "gpu": _gpu(),
         "load": round(os.getloadavg()[0], 1),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
     }
+
+
+def _gpu() -> str:
+    """Return the name of the first NVIDIA GPU, or ""; asked of the driver, so that torch need not be loaded."""
+    try:
+        done = subprocess.run(
+            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return ""
+    return done.stdout.strip().split("\n")[0] if done.returncode == 0 else ""
 
 
 def median(values: Sequence[float]) -> float:

@@ -179,7 +179,7 @@ def search_recipe(
     space: Mapping[str, str] | None = None,
     metric: str = "accuracy",
     use: str | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     progress: Progress = silent,
 ) -> Search:
     """Try parameters for the recipe of section `[recipes.NAME]` on its validation part; goes on after a kill.
@@ -195,6 +195,9 @@ def search_recipe(
             f"It has no usual space; {', '.join(DEFAULTS)} have one",
             "--space learning_rate=1e-5..1e-3:log",
         )
+    section = workspace.config.section("recipes", name)
+    factory = workspace.registry.recipes.get(routine).load()
+    parts = [workspace.config.section(*each) for each in dependencies(factory, section, workspace.registry)]
     return search(
         lambda parameters: _recipe(workspace, name, use, parameters)[1],
         parse_space(lines),
@@ -203,7 +206,8 @@ def search_recipe(
         folder=workspace.folder / "training" / f".search-{name}",
         trials=trials,
         metric=metric,
-        seed=seed,
+        seed=seed or 0,
+        about=[routine, section.parameters, *((part.use, part.parameters) for part in parts)],
         progress=progress,
     )
 

@@ -55,6 +55,7 @@ def frame(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     found = importlib.import_module("benchmarks.frame")
     monkeypatch.setattr(found, "code", lambda: "0123456789ab")
     monkeypatch.setattr(found, "commit", lambda: "0123456789ab")
+    monkeypatch.setattr(found, "_gpu", lambda: "")
     return found
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from mercat.errors import ArtifactError
+
 PREFIX = ".new-"
 
 
@@ -21,6 +23,31 @@ def unfinished(parent: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep every other process out of a folder during the block. Raises ArtifactError when one is in there.
+
+    A process that is killed lets go. Where the system or the disk knows no locks, nobody is kept out.
+    """
+    handle = None if sys.platform == "win32" else _open(folder)
+    try:
+        try:
+            if handle is not None:
+                _lock(handle, wait=False)
+        except BlockingIOError as error:
+            raise ArtifactError(
+                f"'{folder.name}' is to be trained",
+                f"Another process is training it: it holds {folder}",
+                "wait for it, or end it",
+            ) from error
+        except OSError:  # a disk without locks
+            pass
+        yield
     finally:
         if handle is not None:
             os.close(handle)

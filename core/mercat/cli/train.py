@@ -46,7 +46,9 @@ def train(
     recipe: Annotated[
         str | None, typer.Option("--recipe", "-r", help="Use another routine, such as full or lora.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="The seed of everything random.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="The seed of everything random, instead of the section's.")
+    ] = None,
     trials: Annotated[int, typer.Option(min=0, help="First try so many parameters on the validation part.")] = 0,
     space: Annotated[
         list[str] | None, typer.Option(help="What to try: learning_rate=1e-5..1e-3:log, or epochs=2,3,4.")

@@ -19,7 +19,9 @@ app = command_app()
 @app.command()
 def update(
     name: Annotated[list[str], typer.Argument(help="Sections of [recipes] whose current artifacts learn more.")],
-    seed: Annotated[int, typer.Option(help="The seed of everything random.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="The seed of everything random, instead of the section's.")
+    ] = None,
     promote: Annotated[bool, typer.Option(help="Let services use a version that passes at once.")] = True,
     config: ConfigOption = DEFAULT_CONFIG,
     set_: SetOption = None,

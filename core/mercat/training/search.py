@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mercat.artifacts import Artifacts
-from mercat.errors import ConfigError, MercatError, missing_extra
+from mercat.errors import ConfigError, DataError, missing_extra
 from mercat.store import Store
 from mercat.training.base import LOWER_IS_BETTER, Progress, Recipe
 from mercat.training.train import train
@@ -79,13 +79,15 @@ def search(
     trials: int,
     metric: str = "accuracy",
     seed: int = 0,
+    about: Any = None,
     progress: Progress,
 ) -> Search:
     """Train `trials` times with parameters from `space`; return them all. The test part is never scored.
 
-    `build` makes the recipe of some parameters. The journal lies in `folder`: the same call goes on from it, and trials
-    of other spaces, seeds or rows do not count. A trial that ends in a MercatError is told and has no value. Raises
-    ConfigError for an empty space, or when no trial has the metric.
+    `build` makes the recipe of some parameters, `about` is what else shapes a trial: the routine, its other parameters,
+    the encoder. The journal lies in `folder`: the same call goes on from it, and trials of other spaces, seeds, rows or
+    `about` do not count. A trial that the parameters or the rows fail is told and has no value. Raises ConfigError for
+    an empty space, or when no trial has the metric; what would fail every trial ends the search.
     """
     if not space or trials < 1:
         raise ConfigError(
@@ -93,13 +95,13 @@ def search(
         )
     folder.mkdir(parents=True, exist_ok=True)
     rows = _state_of(store, build(next_parameters(space, [], metric=metric, seed=seed)).collection)
-    key = _digest([{each: repr(values) for each, values in space.items()}, metric, seed, rows])
+    key = _digest([{each: repr(values) for each, values in space.items()}, metric, seed, rows, repr(about)])
     journal = folder / f"trials-{key}.jsonl"
     done = _read(journal)
     while len(done) < trials:
         progress("trials", len(done), trials)
         asked = next_parameters(space, done, metric=metric, seed=seed)
-        own = folder / f"trial-{_digest(asked)}"
+        own = folder / f"trial-{_digest([key, asked])}"
         done.append(_trial(build, asked, name, store, own, metric, seed, progress, len(done)))
         _append(journal, done[-1])
         shutil.rmtree(own, ignore_errors=True)  # not before the journal has it: a killed trial goes on from here
@@ -159,7 +161,7 @@ def _trial(
             seed=seed,
             progress=progress,
         )
-    except MercatError as error:
+    except (ConfigError, DataError) as error:
         return Trial(number, dict(parameters), None, 0.0, str(error))
     found = artifact.metrics.get(metric)
     value = None if found is None else float(found["value"])

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from mercat.artifacts import Artifact, Artifacts
+from mercat.artifacts.unfinished import alone
 from mercat.compute.world import ALONE, Left, World
 from mercat.errors import ArtifactError
 from mercat.store import Store
@@ -80,7 +81,7 @@ def _expected(recipe: Recipe, run: Run) -> Estimate | None:
 def _published(
     recipe: Recipe, run: Run, artifacts: Artifacts, what: Mapping[str, Any], expected: Estimate | None
 ) -> Artifact:
-    with artifacts.create(run.name, **what) as writer:
+    with alone(run.scratch), artifacts.create(run.name, **what) as writer:
         report = recipe.train(run, writer)
         if expected:
             report = held_against(expected, report)

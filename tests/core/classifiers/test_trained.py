@@ -118,7 +118,7 @@ def test_an_own_body_is_used_instead_of_the_shared_one(artifacts, monkeypatch):
 
     class Transformer:
         @classmethod
-        def from_folder(cls, folder):
+        def from_folder(cls, folder, **settings):
             folders.append(folder)
             return own
 

@@ -90,7 +90,10 @@ ERRORS = {
         "'custome-service'",
     ),
     "an override that cannot be": (["config", "--set", "nothing"], "key.name=value"),
-    "an override of a key that is not there": (["models", "--set", "encoders.default.colour=1"], "[encoders.default]"),
+    "an override of a key that is not there": (
+        ["index", "build", "--set", "encoders.default.colour=1"],
+        "[encoders.default]",
+    ),
     "a backup onto itself": (["backup", "workspace"], "It exists already"),
     "a restore of what is none": (["restore", "workspace", "back"], "It is not a backup"),
     "nobody to erase": (["erase", "", "--yes"], "empty"),

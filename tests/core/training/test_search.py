@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("optuna", reason="optuna is not installed")
 
 from mercat.encoders.hashing import Hashing
-from mercat.errors import ConfigError, DataError
+from mercat.errors import ConfigError, DataError, MissingExtra
 from mercat.testing.training import topic_examples
 from mercat.training.classifying.linear import Linear
 from mercat.training.progress import silent
@@ -109,7 +109,7 @@ def test_a_killed_search_tries_the_same_and_goes_on(store, tmp_path):
 
     class Killed(Linear):
         def train(self, run, writer):
-            tried.append(self.strength)
+            tried.append(self.head.strength)
             if len(tried) == 4:
                 run.scratch.joinpath("checkpoint").write_text("half-way")
                 raise KeyboardInterrupt
@@ -140,7 +140,7 @@ def test_trials_on_other_rows_do_not_count(store, tmp_path):
 def test_a_trial_that_fails_is_told_and_the_search_goes_on(store, tmp_path):
     class Fragile(Linear):
         def train(self, run, writer):
-            if self.class_weight == "balanced":
+            if self.head.class_weight == "balanced":
                 raise DataError("It was asked", "it failed", "something else")
             return super().train(run, writer)
 
@@ -161,3 +161,20 @@ def test_the_test_part_is_never_scored(store, tmp_path, monkeypatch):
     assert not list(Path(tmp_path).glob("trial-*")), "what the trials made is removed"
     (journal,) = tmp_path.glob("*.jsonl")
     assert set(json.loads(journal.read_text().splitlines()[0])) == {"number", "parameters", "value", "seconds", "error"}
+
+
+def test_trials_of_another_routine_do_not_count(store, tmp_path):
+    first = look(store, tmp_path, trials=2, about="linear")
+    again = look(store, tmp_path, trials=2, about="linear")
+    assert again == first
+    assert len(look(store, tmp_path, trials=1, about="another").trials) == 1
+
+
+def test_what_would_fail_every_trial_ends_the_search(store, tmp_path):
+    class Lacking(Linear):
+        def train(self, run, writer):
+            raise MissingExtra("The recipe", "The package 'peft' is not installed", "pip install")
+
+    with pytest.raises(MissingExtra, match="peft"):
+        look(store, tmp_path, build=lambda given: Lacking(Hashing(), collection="intents", **given))
+    assert not [line for path in tmp_path.glob("*.jsonl") for line in path.read_text().splitlines()]

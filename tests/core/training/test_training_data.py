@@ -153,3 +153,13 @@ def test_batches_hold_rows_of_like_length():
     ]
     assert sum(padding) < 0.05 * sum(lengths)
     assert sorted(row for batch in length_batches(lengths, 64) for row in batch) == list(range(800))
+
+
+def test_two_processes_never_train_one_name(tmp_path):
+    from mercat.artifacts.unfinished import alone
+    from mercat.errors import ArtifactError
+
+    with alone(tmp_path), pytest.raises(ArtifactError, match="Another process is training it"), alone(tmp_path):
+        pass
+    with alone(tmp_path):
+        pass  # whoever left let go

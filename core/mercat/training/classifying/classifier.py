@@ -167,6 +167,7 @@ def finish(
     *,
     validation_vectors: NDArray[np.float32],
     judged: LinearHead | MemoryHead | None = None,
+    learned: Parts | None = None,
     seconds: float,
     counts: Mapping[str, int],
     notes: Sequence[str],
@@ -174,14 +175,15 @@ def finish(
 ) -> Report:
     """Write head, report and the hashes of the rows that were seen; return the report on the validation part.
 
-    `judged` is the head that the figures are of, where the one that is written has learned from the validation rows.
+    `judged` is the head that the figures are of, and `learned` the parts as they were learned from at last, where the
+    head that is written has learned from the validation rows too.
     """
     from mercat.evaluation.metrics import classification
     from mercat.training.compare import defined
 
     (writer.folder / HEAD).mkdir(exist_ok=True)
     head.save(writer.folder / HEAD)
-    save_rows(writer.folder, parts)
+    save_rows(writer.folder, learned or parts)
     writer.note("role", ROLE)  # serving must encode texts in the role that the head was fitted with
     shown = judged or head
     scores = shown.scores(validation_vectors)

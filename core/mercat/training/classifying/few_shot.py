@@ -154,10 +154,11 @@ class FewShot(ClassifierRecipe):
             fingerprint=base.fingerprint,
             seed=run.seed,
         )
-        head, notes = judged, notes_of(outcome, self.settings.epochs)
+        head, notes, learned = judged, notes_of(outcome, self.settings.epochs), parts
         if self.refit:
             rows = [*parts.train, *held_out]
             body, _ = self._tuned(run, base, parts, rows, (), names)
+            learned = replace(parts, train=rows, validation=[row for row in parts.validation if row not in held_out])
             head = self.head.refit(judged, _rows(body, rows, names), seed=run.seed)
             notes.append(f"The figures are those before the {len(held_out)} validation rows were learned from too")
         saved = body.saved(writer.folder / ENCODER, like=texts_of(parts.validation), role=ROLE)
@@ -166,6 +167,7 @@ class FewShot(ClassifierRecipe):
             with_fingerprint(head, saved.fingerprint),
             parts,
             judged=judged,
+            learned=learned,
             validation_vectors=vectors,
             seconds=self.telling.monotonic() - started,
             counts={"updates": outcome.updates, "label_texts": len(names), **sizes(body.embedder)},

@@ -82,9 +82,14 @@ def token_ids(encoder: Transformer, tokenizer: Any, texts: Sequence[str], *, rol
 
 
 def freeze(body: torch.nn.Module, *, layers: int) -> None:
-    """Stop what cannot or should not learn: an unused pooler always; embeddings and the lowest `layers` if any."""
+    """Stop what cannot or should not learn: an unused pooler always; embeddings and the lowest `layers` if any.
+
+    Raises ConfigError when nothing is left to learn.
+    """
     for name, weight in body.named_parameters():
         number = layer_of(name)
         low = layers > 0 and (number < layers if number >= 0 else "embeddings" in name)
         if low or name.startswith("pooler."):
             weight.requires_grad_(False)
+    if not any(weight.requires_grad for weight in body.parameters()):
+        raise ConfigError(f"freeze_layers = {layers}", "The encoder has no layer above them", "freeze_layers = 0")

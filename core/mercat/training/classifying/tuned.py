@@ -243,7 +243,7 @@ class TunedRecipe(ClassifierRecipe):
         """Write the encoder; return the head, calibrated on what the written encoder serves, and those vectors."""
         weights, bias = model.head_arrays()
         base.save_body(self.merged(model.body, folder).cpu(), tokenizer, folder / ENCODER)
-        served = Transformer.from_folder(folder / ENCODER)
+        served = Transformer.from_folder(folder / ENCODER, dtype="float32")  # as it learned
         vectors = served.encode(texts_of(parts.validation), role=ROLE)
         served.close()
         head = LinearHead(parts.labels, weights, bias, served.fingerprint)

@@ -37,9 +37,13 @@ class Material:
     answers: dict[str, NDArray[np.int64]]
 
     def search(self, part: str) -> Search[Text]:
-        """Return a search with texts of a part, among its answers where it has its own, and those of the train part."""
+        """Return a search with texts of a part, among its answers where it has its own, and those of the train part.
+
+        What answers one of the texts comes first: where not all are candidates, every text still has its answer.
+        """
         asked = self._some(self.asked[part], QUERIES)
         own = self.answers[part] if self._two_sided else asked[:0]
+        own = own[np.isin(self.groups[own], self.groups[asked])]
         found = self._some(np.union1d(own, self.answers["train"]), CANDIDATES, first=own)
         texts = [[self.texts[number] for number in numbers] for numbers in (asked, found)]
         return Search(texts[0], self.groups[asked], texts[1], self.groups[found])

@@ -10,7 +10,7 @@ import numpy as np
 
 from mercat.encoders.base import Role, Vectors
 from mercat.encoders.transformer import Transformer
-from mercat.errors import ArtifactError, ConfigError
+from mercat.errors import ArtifactError
 from mercat.training.base import Run
 from mercat.training.classifying.model import freeze, token_ids
 from mercat.training.contrast.embedder import Embedder, Ids
@@ -30,9 +30,6 @@ class TunedBody:
         self.base = base
         body, self.tokenizer = base.load_for_training()
         freeze(body, layers=freeze_layers)
-        if not any(weight.requires_grad for weight in body.parameters()):
-            found = "The encoder has no layer above them"
-            raise ConfigError(f"freeze_layers = {freeze_layers}", found, "freeze_layers = 0")
         with seeded(run.seed):
             self.embedder = Embedder(body, pooling=base.pooling, pad_id=base.checkpoint.pad_id)
         self.embedder.to(run.world.device(device).name)

@@ -151,9 +151,9 @@ class Checkpoints:
             old.unlink()
 
     def forget_epochs(self) -> None:
-        """Remove kept epochs, which are of another run."""
-        for path in self.folder.glob("epoch-*.safetensors"):
-            path.unlink()
+        """Remove kept epochs and the best one, which are of another run."""
+        for path in (*self.folder.glob("epoch-*.safetensors"), self.folder / "best.safetensors"):
+            path.unlink(missing_ok=True)
 
     def load_average(self, model: torch.nn.Module) -> int:
         """Bring the model to the mean of the kept epochs' weights; return how many there were."""

@@ -132,7 +132,7 @@ def test_frozen_layers_stay_as_they_were(store, tmp_path, tiny_bert):
 
 
 def test_a_learning_rate_that_explodes_is_said(store, tmp_path, tiny_bert):
-    recipe = Full(Transformer(str(tiny_bert)), collection="intents", epochs=1, learning_rate=float("inf"))
+    recipe = Full(Transformer(str(tiny_bert)), collection="intents", epochs=1, learning_rate=1e30)
     with pytest.raises(DataError, match="learning_rate"):
         train_in(tmp_path, recipe, store=store)
     assert Artifacts(tmp_path / "artifacts").names() == []
@@ -150,6 +150,9 @@ def test_an_encoder_without_weights_is_refused(store, tmp_path):
         ("batch_size", 0),
         ("warmup", 1.5),
         ("label_smoothing", -0.1),
+        ("gradient_clip", 0),
+        ("learning_rate", -1.0),
+        ("weight_decay", float("inf")),
         ("max_tokens", 0),
         ("freeze_layers", -1),
         ("target_error", 7),

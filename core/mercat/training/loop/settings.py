@@ -55,7 +55,7 @@ class LoopSettings:
         for name in ("learning_rate", "head_learning_rate", "weight_decay"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ConfigError(f"{name} = {getattr(self, name)}", "It is at least 0", f"{name} = 1e-4")
-        if not 0 < self.gradient_clip:  # 0 would leave nothing of any gradient
+        if not self.gradient_clip > 0:  # 0 would leave nothing of any gradient
             raise ConfigError(f"gradient_clip = {self.gradient_clip}", "It is above 0", "gradient_clip = 1.0")
         for name in ("warmup", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:

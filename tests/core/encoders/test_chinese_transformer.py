@@ -69,4 +69,4 @@ def test_it_learns_from_chinese_rows(encoder, tmp_path):
         store.upsert(rows, collection="intents")
         report = load_report(train_in(tmp_path, recipe, store=store).folder)
     assert report.metrics["accuracy"].value >= 0.9
-    assert np.isfinite([epoch["train_loss"] for epoch in report.details["history"]]).all()
+    assert np.isfinite([epoch["train"]["loss"] for epoch in report.details["history"]]).all()

@@ -1,0 +1,45 @@
+"""What one does with a workspace: take in, index, train, evaluate, follow. Commands are thin over these."""
+
+from mercat.jobs.learning import (
+    UPDATE,
+    audit_artifact,
+    drift_of,
+    estimate_recipe,
+    evaluate_recipe,
+    search_recipe,
+    train_recipe,
+    update_artifact,
+)
+from mercat.jobs.running import (
+    feed_of,
+    follow,
+    ingest_source,
+    move_index,
+    refresh_all,
+    reload_artifacts,
+    run_tasks,
+    sinks_of,
+    waits_for,
+    work_beside,
+)
+
+__all__ = [
+    "UPDATE",
+    "audit_artifact",
+    "drift_of",
+    "estimate_recipe",
+    "evaluate_recipe",
+    "feed_of",
+    "follow",
+    "ingest_source",
+    "move_index",
+    "refresh_all",
+    "reload_artifacts",
+    "run_tasks",
+    "search_recipe",
+    "sinks_of",
+    "train_recipe",
+    "update_artifact",
+    "waits_for",
+    "work_beside",
+]

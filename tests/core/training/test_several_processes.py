@@ -39,7 +39,7 @@ from mercat.training.progress import silent
 from mercat.training.report import load_report
 from mercat.training.train import train
 
-QUICK = {"epochs": 2, "learning_rate": 1e-3, "head_learning_rate": 3e-2, "batch_size": 16}
+QUICK = {"dtype": "float32", "epochs": 2, "learning_rate": 1e-3, "head_learning_rate": 3e-2, "batch_size": 16}
 CONFIG = """
 [mercat]
 folder = "workspace"
@@ -59,6 +59,7 @@ learning_rate = 1e-3
 head_learning_rate = 3e-2
 init_head_from_linear = false
 device = "cpu"
+dtype = "float32"
 checkpoint_every_s = 0.0
 """
 

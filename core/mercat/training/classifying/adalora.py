@@ -17,6 +17,7 @@ from mercat.training.classifying.beside import PeftRecipe
 from mercat.training.classifying.classifier import Calibration
 from mercat.training.classifying.shrinking import Shrinking, kept
 from mercat.training.data import Split
+from mercat.training.loop.precision import Dtype
 from mercat.training.loop.settings import Choice
 from mercat.training.tracking import Tracker
 
@@ -67,6 +68,7 @@ class AdaLora(PeftRecipe):
         choose_by: Choice = "accuracy",
         checkpoint_every_s: float = 60.0,
         device: str = "auto",
+        dtype: Dtype = "auto",
         tensorboard: bool = False,
         trackers: Sequence[Tracker] = (),
         seed: int = 0,
@@ -97,6 +99,7 @@ class AdaLora(PeftRecipe):
             patience=patience,
             choose_by=choose_by,
             checkpoint_every_s=checkpoint_every_s,
+            dtype=dtype,
             device=device,
             tensorboard=tensorboard,
             trackers=trackers,

@@ -15,6 +15,7 @@ from mercat.errors import ConfigError
 from mercat.training.classifying.classifier import Calibration
 from mercat.training.classifying.partial import PartialRecipe
 from mercat.training.data import Split
+from mercat.training.loop.precision import Dtype
 from mercat.training.loop.settings import Choice
 from mercat.training.tracking import Tracker
 
@@ -59,6 +60,7 @@ class Adapter(PartialRecipe):
         choose_by: Choice = "accuracy",
         checkpoint_every_s: float = 60.0,
         device: str = "auto",
+        dtype: Dtype = "auto",
         tensorboard: bool = False,
         trackers: Sequence[Tracker] = (),
         seed: int = 0,
@@ -89,6 +91,7 @@ class Adapter(PartialRecipe):
             patience=patience,
             choose_by=choose_by,
             checkpoint_every_s=checkpoint_every_s,
+            dtype=dtype,
             device=device,
             tensorboard=tensorboard,
             trackers=trackers,

@@ -42,6 +42,7 @@ try:
     from mercat.training.contrast.tuned import TunedBody
     from mercat.training.loop.checkpoint import Checkpoints
     from mercat.training.loop.loop import Outcome
+    from mercat.training.loop.precision import Dtype
     from mercat.training.loop.running import Telling, details_of, digest_of, notes_of, run_loop, shape_of
     from mercat.training.loop.settings import LoopSettings
     from mercat.training.loop.weights import sizes
@@ -91,6 +92,7 @@ class FewShot(ClassifierRecipe):
         gradient_clip: float = 1.0,
         checkpoint_every_s: float = 60.0,
         device: str = "auto",
+        dtype: Dtype = "auto",
         tensorboard: bool = False,
         trackers: Sequence[Tracker] = (),
         seed: int = 0,
@@ -126,6 +128,7 @@ class FewShot(ClassifierRecipe):
             gradient_clip=gradient_clip,
             choose_by=CHOOSE_BY,
             checkpoint_every_s=checkpoint_every_s,
+            dtype=dtype,
         )
 
     def shape(self) -> Mapping[str, Any]:

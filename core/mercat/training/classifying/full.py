@@ -10,6 +10,7 @@ from mercat.encoders.base import Encoder
 from mercat.training.classifying.classifier import Calibration
 from mercat.training.classifying.tuned import TunedRecipe
 from mercat.training.data import Split
+from mercat.training.loop.precision import Dtype
 from mercat.training.loop.settings import Choice, LoopSettings
 from mercat.training.loop.unfreezing import Unfreeze
 from mercat.training.tracking import Tracker
@@ -26,7 +27,8 @@ class Full(TunedRecipe):
     written otherwise. `average_epochs` takes the mean of the weights after the
     last epochs, where validation agrees. `patience` counts epochs without a better `choose_by` on validation before the
     run stops; 0 never stops. `tensorboard` writes event files into `tensorboard/NAME` of the workspace. A checkpoint is
-    written every `checkpoint_every_s`.
+    written every `checkpoint_every_s`. `dtype` is what the body multiplies in, its weights being float32: "auto" takes
+    bfloat16 where the hardware has it.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Full(TunedRecipe):
         choose_by: Choice = "accuracy",
         checkpoint_every_s: float = 60.0,
         device: str = "auto",
+        dtype: Dtype = "auto",
         tensorboard: bool = False,
         trackers: Sequence[Tracker] = (),
         seed: int = 0,
@@ -83,6 +86,7 @@ class Full(TunedRecipe):
                 patience=patience,
                 choose_by=choose_by,
                 checkpoint_every_s=checkpoint_every_s,
+                dtype=dtype,
             ),
             max_tokens=max_tokens,
             class_weight=class_weight,

@@ -10,6 +10,7 @@ from mercat.encoders.base import Encoder
 from mercat.training.classifying.classifier import Calibration
 from mercat.training.classifying.tuned import TunedRecipe
 from mercat.training.data import Split
+from mercat.training.loop.precision import Dtype
 from mercat.training.loop.settings import Choice, LoopSettings
 from mercat.training.tracking import Tracker
 
@@ -49,6 +50,7 @@ class PartialRecipe(TunedRecipe):
         choose_by: Choice = "accuracy",
         checkpoint_every_s: float = 60.0,
         device: str = "auto",
+        dtype: Dtype = "auto",
         tensorboard: bool = False,
         trackers: Sequence[Tracker] = (),
         seed: int = 0,
@@ -70,6 +72,7 @@ class PartialRecipe(TunedRecipe):
                 patience=patience,
                 choose_by=choose_by,
                 checkpoint_every_s=checkpoint_every_s,
+                dtype=dtype,
             ),
             max_tokens=max_tokens,
             class_weight=class_weight,

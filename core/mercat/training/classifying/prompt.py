@@ -22,6 +22,7 @@ from mercat.training.classifying.model import tunable
 from mercat.training.classifying.tuned import TunedRecipe
 from mercat.training.data import Parts, Split
 from mercat.training.encoding.words import WordHead, load_words, mask_token
+from mercat.training.loop.precision import Dtype
 from mercat.training.loop.settings import Choice, LoopSettings
 from mercat.training.tracking import Tracker
 
@@ -69,6 +70,7 @@ class Prompt(TunedRecipe):
         choose_by: Choice = "accuracy",
         checkpoint_every_s: float = 60.0,
         device: str = "auto",
+        dtype: Dtype = "auto",
         tensorboard: bool = False,
         trackers: Sequence[Tracker] = (),
         seed: int = 0,
@@ -88,6 +90,7 @@ class Prompt(TunedRecipe):
                 patience=patience,
                 choose_by=choose_by,
                 checkpoint_every_s=checkpoint_every_s,
+                dtype=dtype,
             ),
             max_tokens=max_tokens,
             class_weight=class_weight,

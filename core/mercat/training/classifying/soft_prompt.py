@@ -22,6 +22,7 @@ from mercat.training.classifying.classifier import Calibration
 from mercat.training.classifying.model import tunable
 from mercat.training.classifying.partial import PartialRecipe
 from mercat.training.data import Parts, Split
+from mercat.training.loop.precision import Dtype
 from mercat.training.loop.settings import Choice
 from mercat.training.tracking import Tracker
 
@@ -63,6 +64,7 @@ class SoftPrompt(PartialRecipe):
         choose_by: Choice = "accuracy",
         checkpoint_every_s: float = 60.0,
         device: str = "auto",
+        dtype: Dtype = "auto",
         tensorboard: bool = False,
         trackers: Sequence[Tracker] = (),
         seed: int = 0,
@@ -92,6 +94,7 @@ class SoftPrompt(PartialRecipe):
             patience=patience,
             choose_by=choose_by,
             checkpoint_every_s=checkpoint_every_s,
+            dtype=dtype,
             device=device,
             tensorboard=tensorboard,
             trackers=trackers,

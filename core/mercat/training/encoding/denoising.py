@@ -30,6 +30,7 @@ try:
     from mercat.training.contrast.tuned import TunedBody
     from mercat.training.contrast.views import Views, thinned
     from mercat.training.loop.checkpoint import Checkpoints
+    from mercat.training.loop.precision import Dtype
     from mercat.training.loop.running import Telling, details_of, digest_of, notes_of, run_loop, shape_of
     from mercat.training.loop.settings import LoopSettings
     from mercat.training.loop.weights import sizes
@@ -73,6 +74,7 @@ class Denoising:
         patience: int = 0,
         checkpoint_every_s: float = 60.0,
         device: str = "auto",
+        dtype: Dtype = "auto",
         tensorboard: bool = False,
         trackers: Sequence[Tracker] = (),
         seed: int = 0,
@@ -107,6 +109,7 @@ class Denoising:
             patience=patience,
             choose_by="mrr@10",
             checkpoint_every_s=checkpoint_every_s,
+            dtype=dtype,
         )
 
     def shape(self) -> Mapping[str, Any]:

@@ -43,6 +43,7 @@ try:
     from mercat.training.encoding.scratch import Sizes, new_encoder
     from mercat.training.encoding.words import WordHead, load_words, mask_token
     from mercat.training.loop.checkpoint import Checkpoints
+    from mercat.training.loop.precision import Dtype
     from mercat.training.loop.running import Telling, details_of, digest_of, notes_of, run_loop, shape_of
     from mercat.training.loop.settings import LoopSettings
     from mercat.training.loop.weights import sizes
@@ -95,6 +96,7 @@ class Mlm:
         patience: int = 0,
         checkpoint_every_s: float = 60.0,
         device: str = "auto",
+        dtype: Dtype = "auto",
         tensorboard: bool = False,
         trackers: Sequence[Tracker] = (),
         seed: int = 0,
@@ -119,6 +121,7 @@ class Mlm:
             patience=patience,
             choose_by="loss",
             checkpoint_every_s=checkpoint_every_s,
+            dtype=dtype,
         )
 
     def shape(self) -> Mapping[str, Any]:

@@ -34,6 +34,7 @@ try:
     from mercat.training.generating.turns import read_pairs, save_generator, source_of, turns_of
     from mercat.training.loop.checkpoint import Checkpoints
     from mercat.training.loop.loop import Outcome
+    from mercat.training.loop.precision import Dtype
     from mercat.training.loop.running import Telling, details_of, digest_of
     from mercat.training.loop.settings import LoopSettings
     from mercat.training.loop.tuning import Tuning
@@ -103,6 +104,7 @@ class Generate:
         patience: int = 0,
         checkpoint_every_s: float = 60.0,
         device: str = "auto",
+        dtype: Dtype = "auto",
         tensorboard: bool = False,
         trackers: Sequence[Tracker] = (),
         seed: int = 0,
@@ -125,6 +127,7 @@ class Generate:
             patience=patience,
             choose_by="loss",
             checkpoint_every_s=checkpoint_every_s,
+            dtype=dtype,
         )
         self.tuning = Tuning(
             settings=settings,

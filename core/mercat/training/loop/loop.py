@@ -5,8 +5,8 @@ A run that was killed and started again gives the figures of one that was not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,9 @@ from mercat.training.base import LOWER_IS_BETTER, Progress
 from mercat.training.loop.adversary import Adversary
 from mercat.training.loop.batches import epoch_batches
 from mercat.training.loop.checkpoint import Checkpoints, EpochFigures, Place
+from mercat.training.loop.dropout import quick_dropout
 from mercat.training.loop.objective import Objective, Step
+from mercat.training.loop.precision import computing, learning_dtype
 from mercat.training.loop.settings import LoopSettings, parameter_groups, rate_share
 from mercat.training.loop.sharing import Sharing
 from mercat.training.loop.steering import Ending, Steering
@@ -45,13 +47,15 @@ class Outcome:
     averaged: int = 0
     notes: Sequence[str] = ()
     processes: int = 1
+    dtype: str = "float32"
 
 
 class Loop:
     """Brings a model nearer to an objective, and leaves it where it did best on the objective's validation rows.
 
-    Weights whose names start with `head.` learn at the head's rate. `clock` gives seconds that only grow. Stops with
-    DataError at a loss or a gradient that is not finite, the last good weights being in the checkpoint that it names.
+    Weights whose names start with `head.` learn at the head's rate. `dtype` is the number format that the body computes
+    in: that of the settings, on the model's device. `clock` gives seconds that only grow. Stops with DataError at a
+    loss or a gradient that is not finite, the last good weights being in the checkpoint that it names.
 
     The processes of a `world` share each batch, and all end with the weights that one would have; the first of them
     validates and writes. Raises ConfigError for an objective whose batches cannot be shared.
@@ -77,6 +81,7 @@ class Loop:
         self._progress, self._clock, self._on_epoch = progress, clock, on_epoch
         self._adversary, self._steering = adversary, steering
         self._device = next(model.parameters()).device
+        self.dtype = learning_dtype(settings.dtype, self._device)
         self._unfreezing = Unfreezing(model, plan=settings.unfreeze)
         self._groups = parameter_groups(model, settings)
         self._optimiser = torch.optim.AdamW(self._groups, fused=True)  # a fifth less time per step on a CPU
@@ -88,7 +93,7 @@ class Loop:
     def run(self) -> Outcome:
         """Train, or go on from the last checkpoint; leave the model at its best epoch, in evaluation mode."""
         devices = [self._device] if self._device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
+        with torch.random.fork_rng(devices=devices), self.learning():
             torch.manual_seed(self._seed)
             place = self._begin()
             resumed_at = place.updates
@@ -114,14 +119,22 @@ class Loop:
             averaged,
             self._notes(place),
             self._world.size,
+            self.dtype,
         )
+
+    @contextmanager
+    def learning(self) -> Iterator[None]:
+        """Let the model compute in this block as it does while it learns: its number format, its dropout."""
+        with computing(self.model, self.dtype), quick_dropout(self.model):
+            yield
 
     def timed_update(self, rows: NDArray[np.int64], place: Place) -> float:
         """Make an update on these train rows, as one of `place`, and return the seconds that it took."""
         started = self._clock()
         self._started = self._saved = started
         self.model.train()
-        self._update(rows, place)
+        with self.learning():
+            self._update(rows, place)
         return self._clock() - started
 
     def _begin(self) -> Place:

@@ -75,7 +75,9 @@ def rehearse(
             if clock() - started > budget_s or (len(tried) > 2 and whole < _SHORT_S):
                 break
         middle = batches[int(np.argsort(sizes)[len(sizes) // 2])]
-        forward = _forward_seconds(model, objective, middle, clock) / (len(middle) * max(int(lengths[middle].max()), 1))
+        with loop.learning():
+            forward_s = _forward_seconds(model, objective, middle, clock)
+        forward = forward_s / (len(middle) * max(int(lengths[middle].max()), 1))
     return Rehearsed(whole, settings.updates(len(lengths)), forward)
 
 

@@ -100,6 +100,7 @@ def details_of(outcome: Outcome) -> dict[str, Any]:
         "resumed_at": outcome.resumed_at,
         "loop_seconds": outcome.seconds,
         "processes": outcome.processes,
+        "dtype": outcome.dtype,
     }
 
 
@@ -112,6 +113,8 @@ def notes_of(outcome: Outcome, epochs: int) -> list[str]:
         notes.append(f"The weights after the last {outcome.averaged} epochs were averaged")
     elif outcome.best_epoch + 1 < len(outcome.history):
         notes.append(f"Epoch {outcome.best_epoch + 1} was kept; later ones did worse on validation")
+    if outcome.dtype != "float32":
+        notes.append(f"Computed in {outcome.dtype}, which the hardware has; the weights are float32")
     if outcome.resumed_at:
         notes.append(f"Went on after an interruption at update {outcome.resumed_at}")
     if outcome.foreign_checkpoint:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 
 from mercat.errors import ConfigError
+from mercat.training.loop.precision import DTYPES, Dtype
 from mercat.training.loop.unfreezing import Unfreeze
 from mercat.training.loop.weights import in_head, layer_of
 
@@ -24,6 +25,7 @@ class LoopSettings:
     embeddings moved by that share of their length. `average_epochs` above 1 takes the mean of the weights after the
     last epochs, unless validation says that the best single epoch does better (Izmailov et al. 2018,
     https://arxiv.org/abs/1803.05407). `unfreeze` "gradual" lets the top layer learn first, one more in each epoch.
+    `dtype` is what the body multiplies in; its weights are float32 whatever it is.
     """
 
     epochs: int = 3
@@ -41,6 +43,7 @@ class LoopSettings:
     patience: int = 0
     choose_by: str = "accuracy"
     checkpoint_every_s: float = 60.0
+    dtype: Dtype = "auto"
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -62,6 +65,8 @@ class LoopSettings:
                 raise ConfigError(f"{name} = {getattr(self, name)}", "It is a share", f"{name} = 0.1")
         if self.unfreeze not in ("at-once", "gradual"):
             raise ConfigError(f"unfreeze = '{self.unfreeze}'", "Known: at-once, gradual", "unfreeze = 'gradual'")
+        if self.dtype not in DTYPES:
+            raise ConfigError(f"dtype = '{self.dtype}'", f"Known: {', '.join(DTYPES)}", "dtype = 'auto'")
 
     def updates(self, rows: int) -> int:
         """Return how many updates all epochs over so many rows make."""

@@ -38,6 +38,7 @@ try:
     from mercat.training.classifying.model import tunable
     from mercat.training.loop.checkpoint import Checkpoints
     from mercat.training.loop.pooled import Fitting, PooledModel, Rows, predict
+    from mercat.training.loop.precision import Dtype
     from mercat.training.loop.running import Telling, details_of, digest_of, seeded
     from mercat.training.loop.settings import LoopSettings
     from mercat.training.loop.tuning import Adapt, Tuning
@@ -91,6 +92,7 @@ class Pairs:
         choose_by: Literal["auto", "accuracy", "macro_f1", "spearman", "loss"] = "auto",
         checkpoint_every_s: float = 60.0,
         device: str = "auto",
+        dtype: Dtype = "auto",
         tensorboard: bool = False,
         trackers: Sequence[Tracker] = (),
         seed: int = 0,
@@ -121,6 +123,7 @@ class Pairs:
                 patience=patience,
                 choose_by=usual if choose_by == "auto" else choose_by,
                 checkpoint_every_s=checkpoint_every_s,
+                dtype=dtype,
             ),
             adapt=adapt,
             rank=rank,

@@ -32,6 +32,7 @@ from mercat.training.classifying.model import token_ids, tunable
 from mercat.training.data import Parts, Split
 from mercat.training.estimating import Estimate
 from mercat.training.loop.batches import Encoded
+from mercat.training.loop.precision import Dtype
 from mercat.training.loop.settings import Choice
 from mercat.training.report import save_report
 from mercat.training.smaller.lesson import Lesson, lesson, require_labels, unlabelled_texts
@@ -88,6 +89,7 @@ class Distill(Full):
         choose_by: Choice = "accuracy",
         checkpoint_every_s: float = 60.0,
         device: str = "auto",
+        dtype: Dtype = "auto",
         tensorboard: bool = False,
         trackers: Sequence[Tracker] = (),
         seed: int = 0,
@@ -120,6 +122,7 @@ class Distill(Full):
             patience=patience,
             choose_by=choose_by,
             checkpoint_every_s=checkpoint_every_s,
+            dtype=dtype,
             device=device,
             tensorboard=tensorboard,
             trackers=trackers,

@@ -32,6 +32,7 @@ from mercat.values import Example
 try:
     from mercat.training.classifying.model import tunable
     from mercat.training.loop.checkpoint import Checkpoints
+    from mercat.training.loop.precision import Dtype
     from mercat.training.loop.running import Telling, details_of, digest_of, seeded
     from mercat.training.loop.settings import LoopSettings
     from mercat.training.loop.tuning import Adapt, Tuning
@@ -102,6 +103,7 @@ class Tokens:
         choose_by: Literal["f1", "accuracy", "loss"] = "f1",
         checkpoint_every_s: float = 60.0,
         device: str = "auto",
+        dtype: Dtype = "auto",
         tensorboard: bool = False,
         trackers: Sequence[Tracker] = (),
         seed: int = 0,
@@ -128,6 +130,7 @@ class Tokens:
                 patience=patience,
                 choose_by=choose_by,
                 checkpoint_every_s=checkpoint_every_s,
+                dtype=dtype,
             ),
             adapt=adapt,
             rank=rank,

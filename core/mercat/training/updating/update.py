@@ -23,6 +23,7 @@ from mercat.training.base import Evaluation, Report, Run
 from mercat.training.classifying.classifier import HEAD, Calibration, ClassifierRecipe, own_encoder
 from mercat.training.data import Parts, Split, content_hashes, read_examples, row_hashes, save_rows
 from mercat.training.estimating import Estimate
+from mercat.training.loop.precision import Dtype
 from mercat.training.report import save_report
 from mercat.training.tracking import Tracker
 from mercat.training.updating.gate import Compared, Gate, compared
@@ -40,8 +41,9 @@ class Update(ClassifierRecipe):
     """Makes the next version of the classifier of the same name, from its current version and what came in since.
 
     A fine-tuned artifact goes on from its own weights at small rates, on new and corrected rows and `replay` old ones
-    for each of them; `epochs`, `batch_size`, `max_tokens`, `checkpoint_every_s`, `device`, `tensorboard` are those of
-    `full`. One with a head on the shared encoder is fitted anew on old and new rows, with `strength` as in `linear`.
+    for each of them; `epochs`, `batch_size`, `max_tokens`, `checkpoint_every_s`, `device`, `dtype`, `tensorboard` are
+    those of `full`. One with a head on the shared encoder is fitted anew on old and new rows, with `strength` as in
+    `linear`.
     Rows keep the parts that they had; labels that are new are learned too.
 
     The version becomes current only if its accuracy on the regression set lies no more than `max_drop` below the best
@@ -74,6 +76,7 @@ class Update(ClassifierRecipe):
         head_learning_rate: float = 1e-3,
         checkpoint_every_s: float = 60.0,
         device: str = "auto",
+        dtype: Dtype = "auto",
         tensorboard: bool = False,
         trackers: Sequence[Tracker] = (),
         seed: int = 0,
@@ -109,6 +112,7 @@ class Update(ClassifierRecipe):
             "head_learning_rate": head_learning_rate,
             "checkpoint_every_s": checkpoint_every_s,
             "device": device,
+            "dtype": dtype,
             "tensorboard": tensorboard,
             "trackers": trackers,
             "monotonic": monotonic,

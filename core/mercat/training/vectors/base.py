@@ -235,7 +235,7 @@ class VectorRecipe(ABC, Generic[H]):
         outcome = self.tuning.fit(run, model, objective, checkpoints)
         outputs, counts, arrays = predict(model, validation, pad_id=pad_id), sizes(model), model.head_arrays()
         base.save_body(self.tuning.merged(model.body, folder).cpu(), tokenizer, folder / ENCODER)
-        served = Transformer.from_folder(folder / ENCODER)
+        served = Transformer.from_folder(folder / ENCODER, dtype="float32")  # as it learned
         vectors = served.encode(texts_of(parts.validation), role=ROLE)
         again = _judged(task, vectors, parts.validation)[0]
         difference = _difference(task.raw(task.head(*arrays, served.fingerprint), again), outputs)

@@ -23,6 +23,7 @@ from mercat.training.base import Evaluation, Run
 from mercat.training.classifying.classifier import texts_of
 from mercat.training.compare import defined
 from mercat.training.data import Parts, part_examples, read_examples
+from mercat.training.loop.precision import Dtype
 from mercat.training.loop.settings import LoopSettings
 from mercat.training.tracking import Tracker
 from mercat.training.vectors.base import Arrays, Body, Task, VectorRecipe
@@ -72,6 +73,7 @@ class MultiLabel(VectorRecipe[SeveralHead]):
         choose_by: Literal["micro_f1", "macro_f1", "loss"] = "micro_f1",
         checkpoint_every_s: float = 60.0,
         device: str = "auto",
+        dtype: Dtype = "auto",
         tensorboard: bool = False,
         trackers: Sequence[Tracker] = (),
         seed: int = 0,
@@ -102,6 +104,7 @@ class MultiLabel(VectorRecipe[SeveralHead]):
                 patience=patience,
                 choose_by=choose_by,
                 checkpoint_every_s=checkpoint_every_s,
+                dtype=dtype,
             ),
             device=device,
             tensorboard=tensorboard,

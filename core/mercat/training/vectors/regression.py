@@ -22,6 +22,7 @@ from mercat.training.base import Evaluation, Run
 from mercat.training.classifying.classifier import texts_of
 from mercat.training.compare import defined
 from mercat.training.data import Parts, part_examples, read_examples, single_texts
+from mercat.training.loop.precision import Dtype
 from mercat.training.loop.settings import LoopSettings
 from mercat.training.numbers import numbers_of, require_spread
 from mercat.training.tracking import Tracker
@@ -74,6 +75,7 @@ class Regression(VectorRecipe[NumberHead]):
         choose_by: Literal["mse", "spearman", "loss"] = "mse",
         checkpoint_every_s: float = 60.0,
         device: str = "auto",
+        dtype: Dtype = "auto",
         tensorboard: bool = False,
         trackers: Sequence[Tracker] = (),
         seed: int = 0,
@@ -106,6 +108,7 @@ class Regression(VectorRecipe[NumberHead]):
                 patience=patience,
                 choose_by=choose_by,
                 checkpoint_every_s=checkpoint_every_s,
+                dtype=dtype,
             ),
             device=device,
             tensorboard=tensorboard,

@@ -81,7 +81,7 @@ def test_hard_negatives_are_the_nearest_of_other_groups_below_the_ceiling():
 
 @pytest.fixture
 def embedder(tiny_bert):
-    base = Transformer(str(tiny_bert))
+    base = Transformer(str(tiny_bert), dtype="float32")
     body, tokenizer = base.load_for_training()
     model = Embedder(body, pooling=base.pooling, pad_id=base.checkpoint.pad_id)
     return base, model, lambda texts: token_ids(base, tokenizer, texts, role="query")

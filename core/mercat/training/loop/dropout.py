@@ -37,7 +37,7 @@ def dropout(given: torch.Tensor, rate: float) -> torch.Tensor:
     dropped = round(rate * _LEVELS)
     if not dropped:
         return given
-    found: torch.Tensor = _Dropout.apply(given, dropped)
+    found: torch.Tensor = _Dropout.apply(given, dropped)  # type: ignore[no-untyped-call]
     return found
 
 

@@ -24,9 +24,9 @@ TAKES = "60 minutes; days of peers with --peers"
 SEEDS = range(3)
 FEW_SEEDS = range(5)
 FULL = {
-    "banking77": Setting("full"),
-    "clinc150": Setting("full"),
-    "hwu64": Setting("full"),
+    "banking77": Setting("full", {"epochs": 5}),
+    "clinc150": Setting("full", {"epochs": 4, "learning_rate": 3e-4}),
+    "hwu64": Setting("full", {"epochs": 4, "learning_rate": 3e-4}),
 }
 FEW = Setting("few-shot")
 FROZEN = Setting("linear", {"validation_share": 0.2})  # of five rows a label one

@@ -22,7 +22,7 @@ NEEDS = ("conll2003",)
 TAKES = "60 minutes"
 
 SEEDS = range(3)
-SETTING = Setting("tokens", {"epochs": 3}, encoder=CHINESE)
+SETTING = Setting("tokens", {"epochs": 3, "learning_rate": 2e-4}, encoder=CHINESE)
 _QUICK = Setting("tokens", {"epochs": 1})
 _SPLITS = {"valid": "validation"}
 _FIGURES = ("entity_f1", "entity_precision", "entity_recall", "token_micro_f1", "token_macro_f1")

@@ -19,6 +19,7 @@ from mercat.values import Example
 
 MINILM = "all-MiniLM-L6-v2"
 CHINESE = "e5-small-zh-en"  # a folder below --models
+MODEL, ROWS = "model", "rows"  # the names of the artifact and of the collection
 _SPLITS = {"valid": "validation"}
 
 
@@ -76,21 +77,30 @@ class Made:
     spent: Mapping[str, float]
 
 
-def trained(context: Context, rows: Sequence[Example], setting: Setting, *, seed: int, folder: Path) -> Made:
-    """Train once, in a store of its own in `folder`."""
+def trained(
+    context: Context,
+    rows: Sequence[Example],
+    setting: Setting,
+    *,
+    seed: int,
+    folder: Path,
+    recipe: Any = None,
+    name: str = MODEL,
+) -> Made:
+    """Train once, in a store of its own in `folder`; `recipe` is that of the setting unless it was made already."""
     from mercat.artifacts import Artifacts
     from mercat.store import Store
     from mercat.training.report import load_report
     from mercat.training.train import train
 
-    recipe, artifacts = _recipe(context, setting), Artifacts(folder / "artifacts")
+    recipe, artifacts = recipe or _recipe(context, setting), Artifacts(folder / "artifacts")
     started, used = time.perf_counter(), time.process_time()
     with Store.open(f"sqlite:///{folder}/mercat.db") as store:
         store.upgrade()
-        store.upsert(rows, collection="rows")
+        store.upsert(rows, collection=ROWS)
         artifact = train(
             recipe,
-            name="model",
+            name=name,
             store=store,
             artifacts=artifacts,
             scratch_root=folder / "scratch",
@@ -105,22 +115,25 @@ def trained(context: Context, rows: Sequence[Example], setting: Setting, *, seed
 def learned(
     context: Context, rows: Sequence[Example], setting: Setting, *, seed: int, outside: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Train once and answer every test row; a JSON-able row. `outside` are texts that belong to no label.
+    """Train once and answer every test row, as `answered` returns it."""
+    with tempfile.TemporaryDirectory(prefix="mercat-benchmark-") as name:
+        return answered(trained(context, rows, setting, seed=seed, folder=Path(name)), rows, outside=outside)
+
+
+def answered(made: Made, rows: Sequence[Example], *, outside: Sequence[str] = ()) -> dict[str, Any]:
+    """Answer every test row; a JSON-able row. `outside` are texts that belong to no label.
 
     `predicted`, `confidence` and `familiarity` are of the test rows in their order, `outside` the familiarity of those.
     """
     from mercat.classifiers.trained import TrainedClassifier
 
-    with tempfile.TemporaryDirectory(prefix="mercat-benchmark-") as name:
-        made = trained(context, rows, setting, seed=seed, folder=Path(name))
-        served = TrainedClassifier(made.artifacts, artifact="model", encoder=made.recipe.encoder)
-        texts = [row.text for row in rows if row.split == "test"]
-        scores, known, strange = served.scores(texts), served.familiarity(texts), served.familiarity(outside)
-        labels = served.labels
+    served = TrainedClassifier(made.artifacts, artifact=MODEL, encoder=made.recipe.encoder)
+    texts = [row.text for row in rows if row.split == "test"]
+    scores, known, strange = served.scores(texts), served.familiarity(texts), served.familiarity(outside)
     counts = made.report.counts
     return {
         **made.spent,
-        "predicted": [labels[place] for place in scores.argmax(axis=1)],
+        "predicted": [served.labels[place] for place in scores.argmax(axis=1)],
         "confidence": _listed(scores.max(axis=1)),
         "familiarity": _listed(known),
         "outside": _listed(strange),
@@ -173,7 +186,7 @@ def _recipe(context: Context, setting: Setting) -> Any:
     registry = Registry()
     register_core(registry)
     make = registry.recipes.get(setting.recipe).load()
-    return make(encoder_of(context, setting.encoder), collection="rows", **setting.parameters)
+    return make(encoder_of(context, setting.encoder), collection=ROWS, **setting.parameters)
 
 
 def _listed(values: Any) -> list[float]:

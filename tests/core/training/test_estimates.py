@@ -5,6 +5,7 @@ import inspect
 import numpy as np
 import pytest
 
+from mercat.compute.memory import Peak
 from mercat.encoders.hashing import Hashing
 from mercat.testing.training import topic_examples, train_in
 from mercat.training.base import Report
@@ -61,16 +62,16 @@ def test_an_estimate_is_one_line():
     assert str(found) == (
         "About 3 min 25 s and 1.5 GB of memory: 29.6 k of 22.7 M parameters learn, 939 updates (tried for 3.0 s)"
     )
-    assert str(Estimate({"a": 7200.0}, None, 10, 0)).startswith("About 2 h 0 min: 0 of 10")
+    assert str(Estimate({"a": 7200.0}, None, 10, 0)).startswith("About 2 h 0 min: none of 10 parameters learns")
 
 
 def test_a_report_holds_it_against_what_was_measured():
     report = Report(metrics={}, counts={}, seconds=8.0, details={"resumed_at": 0})
-    found = held_against(Estimate({"learn": 6.0}, 100.0, 10, 10), report)
+    found = held_against(Estimate({"learn": 6.0}, 100.0, 10, 10), report, Peak())
     assert found.details["measured"]["seconds_estimated_per_measured"] == 0.75
     assert found.details["estimate"]["seconds"] == 6.0
     assert "Estimated 6.0 s, took 8.0 s; memory estimated 100 MB" in found.notes[-1]
-    rest = held_against(Estimate({"learn": 6.0}, 100.0, 10, 10), Report({}, {}, 2.0, details={"resumed_at": 7}))
+    rest = held_against(Estimate({"learn": 6.0}, 100.0, 10, 10), Report({}, {}, 2.0, details={"resumed_at": 7}), Peak())
     assert rest.details["measured"]["seconds_estimated_per_measured"] is None
     assert "after the interruption" in rest.notes[-1]
 

@@ -21,6 +21,7 @@ from mercat.training.base import Evaluation, Report, Run
 from mercat.training.contrast.before import beside_before, report_on
 from mercat.training.contrast.search import Search, figures_per_query
 from mercat.training.encoding.texts import counts_of_texts, digest_of_texts, read_texts
+from mercat.training.estimating import Estimate, Trial
 from mercat.training.tracking import Tracker
 from mercat.values import Example
 
@@ -30,6 +31,7 @@ try:
     from mercat.training.contrast.tuned import TunedBody
     from mercat.training.contrast.views import Views, thinned
     from mercat.training.loop.checkpoint import Checkpoints
+    from mercat.training.loop.rehearsal import loop_estimate
     from mercat.training.loop.running import Telling, details_of, digest_of, notes_of, run_loop, shape_of
     from mercat.training.loop.settings import LoopSettings
     from mercat.training.loop.weights import sizes
@@ -157,6 +159,19 @@ class Denoising:
         tuned = Transformer.from_folder(artifact / IN_ARTIFACT)
         ours, theirs = (_found(each, asked, texts) for each in (tuned, self.encoder))
         return beside_before(ours, theirs, counts={"test": len(texts)})
+
+    def estimate(self, run: Run) -> Estimate:
+        """Return what `train` would cost: the loop, and the searches by which an epoch is judged."""
+        trial, parts = Trial(self.telling.monotonic), self._parts(run)
+        base = tunable(self.encoder, max_tokens=self.max_tokens)
+        body = TunedBody(base, run, freeze_layers=self.freeze_layers, device=self.device)
+        checked = _checked(parts.validation, "validation", self.collection)
+        objective = self._objective(body, _different(parts.train), checked)
+        trial.read()
+        search = objective.search
+        once = body.seconds([*search.queries, *search.candidates], clock=trial.clock)
+        trial.stages["search"] = (self.settings.epochs + 2) * once
+        return loop_estimate(trial, body.embedder, self.settings, objective=objective, seed=run.seed)
 
     def _parts(self, run: Run) -> splits.Parts:
         return read_texts(

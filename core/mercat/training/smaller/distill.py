@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
@@ -155,16 +154,14 @@ class Distill(Full):
     def estimate(self, run: Run) -> Estimate:
         """Return what `train` would cost: what `full` on the student would, and asking the teacher."""
         clock, parts = self.telling.monotonic, self.parts(run)
-        started = clock()
-        with TemporaryDirectory() as folder:
-            ready = copy(self)
-            ready.encoder = self._student(run, Path(folder))
-            texts, unlabelled = self._texts(run, parts)
-            count = len(texts) + len(unlabelled)
-            alike = np.full((count, len(parts.labels)), 1 / len(parts.labels), dtype=np.float32)
-            ready._lesson = Lesson(alike, unlabelled, "")
-            rate = texts_per_s(self.teacher.scores, [*texts, *unlabelled][:_TRIED], clock=clock)
-            found = Full.estimate(ready, run)
+        started, ready = clock(), copy(self)
+        ready.encoder = self._student(run, run.scratch)
+        texts, unlabelled = self._texts(run, parts)
+        count = len(texts) + len(unlabelled)
+        alike = np.full((count, len(parts.labels)), 1 / len(parts.labels), dtype=np.float32)
+        ready._lesson = Lesson(alike, unlabelled, "")
+        rate = texts_per_s(self.teacher.scores, [*texts, *unlabelled][:_TRIED], clock=clock)
+        found = Full.estimate(ready, run)
         return replace(found, stages={**found.stages, "teach": count / rate}, tried_s=clock() - started)
 
     def objective(self, encoded: Mapping[str, Encoded], parts: Parts, *, pad_id: int) -> Taught:

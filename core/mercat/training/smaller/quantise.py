@@ -31,7 +31,12 @@ from mercat.training.classifying.classifier import (
     texts_of,
 )
 from mercat.training.data import ROWS, Parts, Split, check_shares, read_parts, row_hashes
+from mercat.training.estimating import Estimate, Trial
+from mercat.training.smaller.student import with_layers
 from mercat.training.smaller.weighing import megabytes, same, texts_per_s
+
+_TRIED = 32  # texts that the original is asked about for an estimate
+_SCORED = 5  # times that each text is scored or encoded, by the original or by what is made
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +134,30 @@ class Quantise:
         for each in (original, made):
             each.encoder.close()
         return report
+
+    def estimate(self, run: Run) -> Estimate:
+        """Return what `train` would cost, from rounding a body of one layer. Nothing is learned."""
+        trial, parts = Trial(self._clock), read_parts(run.store, self.collection, **self._shares)
+        found = self.artifacts.open(self.artifact)
+        original = self._original(found)
+        texts, info = texts_of(self._validation(found, parts)), original.encoder.info()
+        trial.read()
+        per_text = 1 / texts_per_s(original.scorer.scores, texts[:_TRIED], clock=trial.clock)
+        trial.stages["compare"] = _SCORED * len(texts) * per_text
+        original.encoder.close()
+        small = self._smallest(original.encoder, run.scratch)
+        times = info.parameters / small.info().parameters
+        started = trial.clock()
+        self._exported(small, run.scratch / "export", run.scratch / "rounded")[0].close()
+        trial.stages["export"] = times * (trial.clock() - started)
+        return trial.done(parameters=info.parameters, growth=times)
+
+    def _smallest(self, encoder: Transformer, folder: Path) -> Transformer:
+        """Return the encoder with one of its layers; as it is where its layers cannot be told apart."""
+        try:
+            return with_layers(encoder, 1, folder=folder / "one-layer")
+        except ConfigError:
+            return encoder
 
     def _original(self, artifact: Artifact) -> _Whole:
         """Return the classifier to make smaller. Raises ConfigError for what cannot be quantised."""

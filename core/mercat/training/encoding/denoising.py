@@ -20,7 +20,8 @@ from mercat.evaluation import splits
 from mercat.training.base import Evaluation, Report, Run
 from mercat.training.contrast.before import beside_before, report_on
 from mercat.training.contrast.search import Search, figures_per_query
-from mercat.training.encoding.texts import counts_of_texts, digest_of_texts, read_texts
+from mercat.training.data import save_rows
+from mercat.training.encoding.texts import counts_of_texts, digest_of_texts, read_texts, unseen_texts
 from mercat.training.estimating import Estimate, Trial
 from mercat.training.tracking import Tracker
 from mercat.values import Example
@@ -139,6 +140,7 @@ class Denoising:
         run.world.leave_to_first()
         asked = _thinned_texts(base, checked)
         saved = body.saved(writer.folder / IN_ARTIFACT, like=checked, role=ROLE)
+        save_rows(writer.folder, parts)
         before, after = (_found(each, asked, checked) for each in (base, saved))
         return report_on(
             writer,
@@ -154,11 +156,12 @@ class Denoising:
 
     def evaluate(self, run: Run, artifact: Path) -> Evaluation:
         """Search for test texts with what is left of them, beside the encoder as it was before."""
-        texts = _checked(self._parts(run).test, "test", self.collection)
+        tested = unseen_texts(self._parts(run), artifact)
+        texts = _checked(tested.rows, "test", self.collection)
         asked = _thinned_texts(tunable(self.encoder, max_tokens=self.max_tokens), texts)
         tuned = Transformer.from_folder(artifact / IN_ARTIFACT)
         ours, theirs = (_found(each, asked, texts) for each in (tuned, self.encoder))
-        return beside_before(ours, theirs, counts={"test": len(texts)})
+        return beside_before(ours, theirs, counts={**tested.counts, "test": len(texts)}, notes=tested.notes)
 
     def estimate(self, run: Run) -> Estimate:
         """Return what `train` would cost: the loop, and the searches by which an epoch is judged."""

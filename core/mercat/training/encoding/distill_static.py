@@ -24,7 +24,8 @@ from mercat.evaluation import splits
 from mercat.evaluation.bootstrap import interval, paired
 from mercat.training.base import Evaluation, Progress, Report, Run
 from mercat.training.classifying.classifier import ROLE, encode_kept
-from mercat.training.encoding.texts import counts_of_texts, digest_of_texts, read_texts
+from mercat.training.data import save_rows
+from mercat.training.encoding.texts import counts_of_texts, digest_of_texts, read_texts, unseen_texts
 from mercat.training.encoding.token_tables import Vocabulary, counted, own_vocabulary, project, sif, words_of, zipf
 from mercat.training.estimating import Estimate, Trial, encoding_seconds, sampled_seconds, vectors_mb
 from mercat.training.report import save_report
@@ -106,6 +107,7 @@ class DistillStatic:
             details={"variance_kept": kept, "teacher": self.encoder.fingerprint},
         )
         save_report(writer.folder, report)
+        save_rows(writer.folder, parts)
         writer.metrics = dict(report.metrics)
         writer.note("teacher", self.encoder.fingerprint)
         writer.encoder_fingerprint, writer.data_digest = student.fingerprint, digest_of_texts(parts)
@@ -113,7 +115,8 @@ class DistillStatic:
 
     def evaluate(self, run: Run, artifact: Path) -> Evaluation:
         """Compare a finished model with its teacher on test texts, beside hashed n-grams that learned nothing."""
-        rows = _compared(self._parts(run).test, self.collection, "test")
+        tested = unseen_texts(self._parts(run), artifact)
+        rows = _compared(tested.rows, self.collection, "test")
         teacher = self._teach(rows, run.progress)
         student, simple = Static(str(artifact / IN_ARTIFACT)), Hashing()
         ours, theirs = (_likeness(teacher, each.encode(rows, role=ROLE)) for each in (student, simple))
@@ -122,7 +125,8 @@ class DistillStatic:
             baseline="hashed character n-grams",
             baseline_metrics={name: interval(values) for name, values in theirs.items()},
             differences={name: paired(values, theirs[name]) for name, values in ours.items()},
-            counts={"test": len(rows)},
+            counts={**tested.counts, "test": len(rows)},
+            notes=tested.notes,
         )
 
     def estimate(self, run: Run) -> Estimate:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from mercat.evaluation import splits
 from mercat.evaluation.base import Metric
 from mercat.evaluation.bootstrap import interval, paired
 from mercat.training.base import Evaluation, Report, Run
-from mercat.training.encoding.texts import counts_of_texts, digest_of_texts, read_texts
+from mercat.training.data import save_rows
+from mercat.training.encoding.texts import counts_of_texts, digest_of_texts, read_texts, unseen_texts
 from mercat.training.estimating import Estimate, Trial
 from mercat.training.report import save_report
 from mercat.training.tracking import Tracker
@@ -166,6 +167,7 @@ class Mlm:
             details=details_of(outcome),
         )
         save_report(writer.folder, report)
+        save_rows(writer.folder, parts)
         writer.metrics = dict(report.metrics)
         writer.encoder_fingerprint, writer.data_digest = saved.fingerprint, digest
         return report
@@ -173,6 +175,8 @@ class Mlm:
     def evaluate(self, run: Run, artifact: Path) -> Evaluation:
         """Let a finished encoder guess words hidden in test texts, beside guessing by how frequent they are."""
         encoder, parts = Transformer.from_folder(artifact / IN_ARTIFACT), self._parts(run)
+        tested = unseen_texts(parts, artifact)
+        parts = replace(parts, test=list(tested.rows))
         body, tokenizer = encoder.load_for_training()
         masker, rows = self._masker(encoder, tokenizer, body), self._windows(encoder, tokenizer, parts)
         test = _some(rows["test"], f"The test part of '{self.collection}'")
@@ -187,7 +191,8 @@ class Mlm:
                 "loss": paired(ours.losses, theirs.losses),
                 "accuracy": paired(ours.hits, theirs.hits),
             },
-            counts={"test": len(parts.test), "test_windows": len(test)},
+            counts={**tested.counts, "test_windows": len(test)},
+            notes=tested.notes,
         )
 
     def estimate(self, run: Run) -> Estimate:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from mercat.artifacts import Artifacts
 from mercat.registry import Registry
 from mercat.training.report import load_report
 from mercat.training.train import train
-from mercat.artifacts import Artifacts
 from mercat_recommendation import mercat_register
 from mercat_recommendation.features import NAMES
 

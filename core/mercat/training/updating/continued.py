@@ -42,5 +42,5 @@ class Continued(Full):
 
     def _known(self, parts: Parts) -> LinearHead | None:
         """Return the artifact's head if it is one to go on from: linear, and with all labels to learn."""
-        linear = isinstance(self._head, LinearHead) and set(parts.labels) <= set(self._head.labels)
-        return self._head if linear else None
+        head = self._head
+        return head if isinstance(head, LinearHead) and set(parts.labels) <= set(head.labels) else None

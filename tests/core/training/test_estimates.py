@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import inspect
-
 import numpy as np
 import pytest
 
@@ -165,35 +163,3 @@ def test_a_rehearsal_tries_batches_of_all_sizes_within_its_budget():
         for rows in epoch_batches(objective.lengths, 20, seed=0, epoch=0)
     )
     assert found.seconds == pytest.approx(2 * 0.01 * tokens, rel=0.01)
-
-
-def test_every_recipe_that_fine_tunes_a_classifier_can_say_what_it_will_need(store, tmp_path, tiny_bert):
-    """Whatever a recipe changes in body, loop or objective, a run of it begins with an estimate."""
-    pytest.importorskip("peft")
-    from mercat.encoders.transformer import Transformer
-
-    store.upsert(topic_examples(60), collection="intents")
-    said = {}
-    for name, recipe in tunable_recipes():
-        made = recipe(Transformer(str(tiny_bert)), collection="intents", epochs=2, batch_size=16)
-        said[name] = estimate(made, name="intents", store=store, scratch_root=tmp_path)
-    assert {"full", "lora", "adalora", "adapter", "bitfit", "ia3"} <= said.keys()
-    assert {name for name, each in said.items() if not 0 < each.trainable_parameters <= each.parameters} == set()
-    assert {name for name, each in said.items() if each.updates != 6} == set()
-    assert said["bitfit"].trainable_parameters < said["lora"].trainable_parameters < said["full"].trainable_parameters
-    assert list(tmp_path.glob("intents*")) == [], "no trace"
-
-
-def tunable_recipes():
-    """Yield (name, class) of the core's recipes with a loop that ask for an encoder and a collection alone."""
-    from mercat.parts import register_core
-    from mercat.registry import Registry
-
-    registry = Registry()
-    register_core(registry)
-    for part in registry.kind("recipes").parts():
-        recipe = part.load()
-        asked = inspect.signature(recipe).parameters.values()
-        needed = {each.name for each in asked if each.default is inspect.Parameter.empty}
-        if hasattr(recipe, "estimate") and needed == {"encoder", "collection"} and "epochs" in {e.name for e in asked}:
-            yield part.name, recipe

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 
 import numpy as np
 import pytest
-from test_estimates import tunable_recipes
 
 pytest.importorskip("peft")
 
@@ -26,6 +26,8 @@ from mercat.values import Document, Example
 
 QUICK = {"collection": "intents", "epochs": 1, "batch_size": 16}
 TINY = {"from_scratch": True, "dimensions": 16, "layers": 1, "heads": 2, "inner": 32, "max_tokens": 16}
+NUMBERS = {"card": "1", "refund": "2", "transfer": "3"}
+SEVERAL = {"card": "card|ours", "refund": "refund|ours", "transfer": "transfer"}
 NOTHING_LEARNS = {"zero-shot", "quantise", "distill-static"}
 
 
@@ -39,9 +41,9 @@ class Place:
         rows = topic_examples(120)
         store.upsert(rows, collection="intents")
         store.upsert([Document(row.id, row.text) for row in rows], collection="letters")
-        store.upsert([Example(row.id, row.text, str(len(row.text))) for row in rows], collection="numbers")
+        store.upsert([Example(row.id, row.text, NUMBERS[row.label]) for row in rows], collection="numbers")
         store.upsert(
-            [Example(row.id, row.text, f"{row.label}|money", metadata=_tags(row)) for row in rows], collection="several"
+            [Example(row.id, row.text, SEVERAL[row.label], metadata=_tags(row)) for row in rows], collection="several"
         )
         pairs = [Example(row.id, row.text, "yes" if at % 2 else "no", f"of {row.text}") for at, row in enumerate(rows)]
         store.upsert(pairs, collection="pairs")
@@ -61,7 +63,7 @@ def _tags(row):
 
 
 def few_shot(make, at):
-    return make(at.bert, **QUICK, refit=True)
+    return make(at.bert, **QUICK, freeze_layers=0)
 
 
 def prompt(make, at):
@@ -130,8 +132,31 @@ def registered():
     return registry.kind("recipes")
 
 
+def test_every_recipe_that_fine_tunes_a_classifier_can_say_what_it_will_need(store, tmp_path, tiny_bert):
+    """Whatever a recipe changes in body, loop or objective, a run of it begins with an estimate."""
+    store.upsert(topic_examples(60), collection="intents")
+    said = {}
+    for name, recipe in tunable_recipes():
+        made = recipe(Transformer(str(tiny_bert)), collection="intents", epochs=2, batch_size=16)
+        said[name] = estimate(made, name="intents", store=store, scratch_root=tmp_path)
+    assert {"full", "lora", "adalora", "adapter", "bitfit", "ia3"} <= said.keys()
+    assert {name for name, each in said.items() if not 0 < each.trainable_parameters <= each.parameters} == set()
+    assert {name for name, each in said.items() if each.updates != 6} == set()
+    assert said["bitfit"].trainable_parameters < said["lora"].trainable_parameters < said["full"].trainable_parameters
+    assert list(tmp_path.glob("intents*")) == [], "no trace"
+
+
+def tunable_recipes():
+    """Yield (name, class) of the core's recipes with a loop that ask for an encoder and a collection alone."""
+    for part in registered().parts():
+        recipe = part.load()
+        asked = inspect.signature(recipe).parameters.values()
+        needed = {each.name for each in asked if each.default is inspect.Parameter.empty}
+        if hasattr(recipe, "estimate") and needed == {"encoder", "collection"} and "epochs" in {e.name for e in asked}:
+            yield part.name, recipe
+
+
 def test_no_recipe_is_left_out():
-    """Those that fine-tune a classifier are tried in `test_estimates`, all others here."""
     known = {name.partition(",")[0] for name in OTHERS} | {name for name, _ in tunable_recipes()}
     assert known == {part.name for part in registered().parts()}
 

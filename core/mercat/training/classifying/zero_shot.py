@@ -105,7 +105,8 @@ class ZeroShot(ClassifierRecipe):
         trial.read()
         texts, info = [*self._described(), *texts_of(parts.validation)], self.encoder.info()
         trial.stages["encode"] = encoding_seconds(self.encoder, texts, role=ROLE, clock=trial.clock)
-        return trial.done(parameters=info.parameters, further_mb=vectors_mb(len(texts), info.dimensions))
+        head = len(self.labels) * (info.dimensions + 1)
+        return trial.done(parameters=info.parameters + head, further_mb=vectors_mb(len(texts), info.dimensions))
 
     def _described(self) -> list[str]:
         return [self.template.replace("{}", text) for texts in self.labels.values() for text in texts]

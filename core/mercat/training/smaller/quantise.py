@@ -189,18 +189,18 @@ class Quantise:
         kept = [row for row, there in zip(rows, np.isin(row_hashes(rows), saved["validation"]), strict=True) if there]
         if any(row.label in head.labels for row in kept):
             return kept, []
+        asked = f"Quantising '{self.artifact}' needs validation rows that it has not learned from"
+        if not learned_from(artifact.folder, rows).any():
+            found = f"'{self.collection}' has none of the {len(saved['validation'])} that it was chosen on"
+            raise DataError(asked, found, "the collection that it was trained on")
         tested = np.isin(row_hashes(parts.validation), saved["test"])
         new = [row for row, there in zip(parts.validation, tested, strict=True) if not there]
         new = [row for row in unseen(artifact.folder, new) if row.label in head.labels]
         if new:
             told = f"Calibrated and judged on {len(new)} validation rows that came in since; it has learned from others"
             return new, [told]
-        asked = f"Quantising '{self.artifact}' needs validation rows that it has not learned from"
-        if learned_from(artifact.folder, parts.validation).any():
-            found = f"It was made by '{artifact.recipe}' and learned from them as well in the end"
-            raise DataError(asked, found, f"refit = false, and mercat train {self.artifact}")
-        found = f"The collection '{self.collection}' has none of the {len(saved['validation'])} that it was chosen on"
-        raise DataError(asked, found, "the collection that it was trained on")
+        found = f"It was made by '{artifact.recipe}' and learned from them as well in the end"
+        raise DataError(asked, found, f"refit = false, and mercat train {self.artifact}")
 
     def _exported(self, original: Transformer, scratch: Path, folder: Path) -> tuple[Transformer, Mapping[str, float]]:
         """Write the encoder in int8 into `folder`; return it and how near its vectors are to the original's."""

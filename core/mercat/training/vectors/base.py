@@ -211,7 +211,7 @@ class VectorRecipe(ABC, Generic[H]):
             trial.stages |= self._fitting(self.encoder, parts, task, trial.clock)
             learned, info = task.outputs * (self.encoder.dimensions + 1), self.encoder.info()
             further_mb = vectors_mb(len(texts), info.dimensions)
-            return trial.done(parameters=info.parameters, trainable_parameters=learned, further_mb=further_mb)
+            return trial.done(parameters=info.parameters + learned, trainable_parameters=learned, further_mb=further_mb)
         base = tunable(self.encoder, max_tokens=self.tuning.max_tokens)
         body, tokenizer = base.load_for_training()
         model = self._model(run, base, body, parts, task, resumed=True)

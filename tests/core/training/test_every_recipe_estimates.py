@@ -19,6 +19,7 @@ from mercat.parts import register_core
 from mercat.registry import Registry
 from mercat.testing.training import topic_examples, train_in
 from mercat.training.classifying.linear import Linear
+from mercat.training.classifying.tuned import TunedRecipe
 from mercat.training.encoding.mlm import Mlm
 from mercat.training.report import load_report, report_text
 from mercat.training.train import estimate, train
@@ -147,12 +148,12 @@ def test_every_recipe_that_fine_tunes_a_classifier_can_say_what_it_will_need(sto
 
 
 def tunable_recipes():
-    """Yield (name, class) of the core's recipes with a loop that ask for an encoder and a collection alone."""
+    """Yield (name, class) of the core's recipes that fine-tune a classifier and ask for rows and an encoder alone."""
     for part in registered().parts():
         recipe = part.load()
         asked = inspect.signature(recipe).parameters.values()
         needed = {each.name for each in asked if each.default is inspect.Parameter.empty}
-        if hasattr(recipe, "estimate") and needed == {"encoder", "collection"} and "epochs" in {e.name for e in asked}:
+        if issubclass(recipe, TunedRecipe) and needed == {"encoder", "collection"}:
             yield part.name, recipe
 
 

@@ -262,7 +262,7 @@ class VectorRecipe(ABC, Generic[H]):
         outputs = predict(model, objective.validation, pad_id=base.checkpoint.pad_id)
         counts, arrays = sizes(model), model.head_arrays()
         base.save_body(self.tuning.merged(model.body, folder).cpu(), tokenizer, folder / ENCODER)
-        served = Transformer.from_folder(folder / ENCODER)
+        served = Transformer.from_folder(folder / ENCODER, dtype="float32")  # as it learned
         vectors = served.encode(texts_of(parts.validation), role=ROLE)
         again = _judged(task, vectors, parts.validation)[0]
         difference = _difference(task.raw(task.head(*arrays, served.fingerprint), again), outputs)

@@ -52,7 +52,8 @@ class Estimate:
         learns = f"none of {shown_count(self.parameters)} parameters learns"
         if self.trainable_parameters:
             learns = f"{shown_count(self.trainable_parameters)} of {shown_count(self.parameters)} parameters learn"
-        return f"About {shown_time(self.seconds)}{memory}: {learns}{work} (tried for {self.tried_s:.1f} s)"
+        line = f"About {shown_time(self.seconds)}{memory}: {learns}{work} (tried for {self.tried_s:.1f} s)"
+        return ". ".join([line, *self.notes])
 
 
 @runtime_checkable

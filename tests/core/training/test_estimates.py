@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -60,6 +62,7 @@ def test_an_estimate_is_one_line():
     assert str(found) == (
         "About 3 min 25 s and 1.5 GB of memory: 29.6 k of 22.7 M parameters learn, 939 updates (tried for 3.0 s)"
     )
+    assert str(replace(found, notes=["Memory is not known"])).endswith("(tried for 3.0 s). Memory is not known")
     assert str(Estimate({"a": 7200.0}, None, 10, 0)).startswith("About 2 h 0 min: none of 10 parameters learns")
 
 

@@ -67,6 +67,11 @@ class TrainedClassifier:
         return self._open().head.threshold if self._threshold is None else self._threshold
 
     @property
+    def artifact(self) -> Artifact:
+        """The artifact that answers now, in its current version."""
+        return self._open().artifact
+
+    @property
     def version(self) -> str:
         """The version of the artifact that answers now."""
         return self._open().artifact.version

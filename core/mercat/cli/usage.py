@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -30,6 +29,8 @@ class Usage:
 @contextmanager
 def measured(*, every_s: float = _EVERY_S) -> Iterator[Usage]:
     """Measure what runs in the block; memory of children is looked at each `every_s` seconds."""
+    from mercat.compute.memory import own_peak_bytes
+
     usage, done, peaks = Usage(), threading.Event(), [0]
     started = time.monotonic()
 
@@ -47,21 +48,6 @@ def measured(*, every_s: float = _EVERY_S) -> Iterator[Usage]:
         usage.wall_s = round(time.monotonic() - started, 1)
         peak = max(peaks[0], family_bytes(), own_peak_bytes())
         usage.peak_memory_gb = round(peak / 1e9, 3) if peak else None
-
-
-def own_peak_bytes() -> int:
-    """Return the high-water mark of this process; 0 if the system does not tell.
-
-    Not `ru_maxrss` on Linux: it begins at the size of the process that started this one.
-    """
-    if (_PROC / "self" / "status").is_file():
-        return _status_bytes("self", "VmHWM")
-    try:
-        import resource
-    except ImportError:
-        return 0
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def family_bytes() -> int:

@@ -115,7 +115,7 @@ def part_examples(
     )
 
 
-def save_rows(folder: Path, parts: Parts, *, before: Path | None = None) -> None:
+def save_rows(folder: Path, parts: Parts | splits.Parts, *, before: Path | None = None) -> None:
     """Keep which rows a model has learned from, was chosen on, or must not see: hashes of ids and contents, no text.
 
     What the artifact in the folder `before` knew stays known, rows that have left the store among it.
@@ -132,16 +132,30 @@ def save_rows(folder: Path, parts: Parts, *, before: Path | None = None) -> None
     save_arrays(folder / ROWS, arrays)
 
 
-def unseen(folder: Path, rows: Sequence[Example]) -> list[Example]:
-    """Return the rows that the model saved in `folder` has never seen, by the hashes beside it."""
+def unseen(folder: Path, rows: Sequence[Example], *, texts: bool = False) -> list[Example]:
+    """Return the rows that the model saved in `folder` has never seen, by the hashes beside it.
+
+    With `texts` it has seen a row too whose text and label it knows under another id.
+    """
     saved = load_arrays(folder / ROWS)
-    known = np.concatenate([saved["train"], saved["validation"]])
-    return [row for row, seen in zip(rows, np.isin(row_hashes(rows), known), strict=True) if not seen]
+    seen = np.isin(row_hashes(rows), np.concatenate([saved["train"], saved["validation"]]))
+    if texts:
+        contents = np.concatenate([saved["train_contents"], saved["validation_contents"]])
+        seen |= np.isin(content_hashes(rows), contents)
+    return [row for row, known in zip(rows, seen, strict=True) if not known]
 
 
-def unseen_test_rows(parts: Parts, artifact: Path) -> list[Example]:
-    """Return the test rows that the model saved in `artifact` has never seen. Raises DataError when there are none."""
-    rows = unseen(artifact, parts.test)
+def learned_from(folder: Path, rows: Sequence[Example]) -> NDArray[np.bool_]:
+    """Return whether the model saved in `folder` has learned from each row, in shape (rows,)."""
+    return np.isin(row_hashes(rows), load_arrays(folder / ROWS)["train"])
+
+
+def unseen_test_rows(parts: Parts | splits.Parts, artifact: Path, *, texts: bool = False) -> list[Example]:
+    """Return the test rows that the model saved in `artifact` has never seen, as `unseen` says.
+
+    Raises DataError when there are none.
+    """
+    rows = unseen(artifact, parts.test, texts=texts)
     if not rows:
         raise DataError(
             "An evaluation needs test rows that training has not seen",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import asdict, dataclass, field, replace
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mercat.compute.memory import Peak
 from mercat.encoders.base import Encoder, Role
 from mercat.encoders.cache import unwrap
 from mercat.training.base import Report, Run
@@ -20,6 +20,8 @@ _FIRST = 32  # texts that are encoded as a trial; more of them while there is ti
 _MOST = 2048
 _PASSES = {"one": 60, "grid": 100}  # over the rows, until logistic regression stands still
 _TRIED_ROWS = 2000
+
+Item = TypeVar("Item", bound=Sized)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,11 @@ class Estimate:
     def __str__(self) -> str:
         memory = "" if self.memory_mb is None else f" and {shown_memory(self.memory_mb)} of memory"
         work = f", {self.updates:,} updates" if self.updates else ""
-        learns = f"{shown_count(self.trainable_parameters)} of {shown_count(self.parameters)} parameters learn"
-        return f"About {shown_time(self.seconds)}{memory}: {learns}{work} (tried for {self.tried_s:.1f} s)"
+        learns = f"none of {shown_count(self.parameters)} parameters learns"
+        if self.trainable_parameters:
+            learns = f"{shown_count(self.trainable_parameters)} of {shown_count(self.parameters)} parameters learn"
+        line = f"About {shown_time(self.seconds)}{memory}: {learns}{work} (tried for {self.tried_s:.1f} s)"
+        return ". ".join([line, *self.notes])
 
 
 @runtime_checkable
@@ -56,20 +61,66 @@ class Estimable(Protocol):
     """A recipe that can say beforehand what `train` would cost."""
 
     def estimate(self, run: Run) -> Estimate:
-        """Return what a run would cost. Takes seconds, and changes neither the run nor its scratch folder."""
+        """Return what a run would cost. Takes seconds; `run.scratch` is a place of its own, thrown away afterwards."""
         ...
 
 
-def held_against(estimate: Estimate, report: Report) -> Report:
+class Trial:
+    """A little of a run, tried for an estimate: `stages` has seconds by name, memory is watched from the beginning on.
+
+    `clock` gives seconds that only grow.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.clock, self.stages = clock, dict[str, float]()
+        self._peak, self._started = Peak(), clock()
+
+    def read(self) -> None:
+        """Say that all so far was to read the rows and to load what learns from them."""
+        self.stages["read"] = self.clock() - self._started
+
+    def done(
+        self,
+        *,
+        parameters: int,
+        trainable_parameters: int = 0,
+        updates: int = 0,
+        device: str = "cpu",
+        further_mb: float = 0.0,
+        growth: float = 1.0,
+    ) -> Estimate:
+        """Return the estimate of the whole run from what was tried.
+
+        The run holds `further_mb` beside what the trial held, or what the trial needed `growth` times.
+        """
+        held = self._peak.mb(device)
+        if held is not None:
+            began = (self._peak.began_mb or 0.0) if device == "cpu" else 0.0
+            held += further_mb + (growth - 1) * max(held - began, 0.0)
+        return Estimate(
+            self.stages,
+            held,
+            parameters,
+            trainable_parameters,
+            updates=updates,
+            device=device,
+            tried_s=self.clock() - self._started,
+            notes=[note] if (note := self._peak.note()) else (),
+        )
+
+
+def held_against(estimate: Estimate, report: Report, peak: Peak) -> Report:
     """Return the report with the estimate, what was measured, and the share of estimated in measured seconds.
 
-    A run that went on after an interruption has measured only its rest: it has no share.
+    `peak` was watched from the beginning of the run. A run that went on after an interruption has measured only its
+    rest: it has no share.
     """
     whole = not report.details.get("resumed_at")
-    memory = peak_memory_mb(estimate.device)
+    memory = peak.mb(estimate.device)
     measured = {
         "seconds": report.seconds,
         "memory_mb": memory,
+        "memory_since": "the process began" if peak.whole else "the run began",
         "seconds_estimated_per_measured": estimate.seconds / report.seconds if whole and report.seconds > 0 else None,
     }
     said = {**asdict(estimate), "seconds": estimate.seconds}
@@ -79,40 +130,38 @@ def held_against(estimate: Estimate, report: Report) -> Report:
     if memory is not None and estimate.memory_mb is not None:
         note += f"; memory estimated {shown_memory(estimate.memory_mb)}, at most {shown_memory(memory)} was held"
     details = {**report.details, "estimate": said, "measured": measured}
-    return replace(report, notes=[*report.notes, note], details=details)
-
-
-def peak_memory_mb(device: str = "cpu") -> float | None:
-    """Return the most that this process has held so far in MB, on CUDA that of its device; None where nobody says."""
-    if device.startswith("cuda"):
-        import torch
-
-        return float(torch.cuda.max_memory_allocated(device)) / 2**20
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in kB, on macOS in bytes
-    return float(peak) / (2**20 if sys.platform == "darwin" else 2**10)
+    return replace(report, notes=[*report.notes, note, *estimate.notes], details=details)
 
 
 def encoding_seconds(
     encoder: Encoder, texts: Sequence[str], *, role: Role, clock: Callable[[], float], budget_s: float = BUDGET_S
 ) -> float:
     """Return how long all texts would take, from encoding some of all lengths; the vectors are thrown away."""
-    if not texts:
+    inner = unwrap(encoder)
+    return sampled_seconds(lambda some: inner.encode(some, role=role), texts, clock=clock, budget_s=budget_s)
+
+
+def sampled_seconds(
+    compute: Callable[[list[Item]], object],
+    items: Sequence[Item],
+    *,
+    clock: Callable[[], float],
+    budget_s: float = BUDGET_S,
+) -> float:
+    """Return how long all items would take, texts or their tokens, from some of all lengths."""
+    if not items:
         return 0.0
-    inner, by_length = unwrap(encoder), sorted(texts, key=len)
-    inner.encode(by_length[-1:], role=role)  # loads the weights
+    by_length = sorted(items, key=len)
+    compute(by_length[-1:])  # loads the weights
     tried, took = _FIRST, 0.0
     started = clock()
     while True:
         some = [by_length[at] for at in spread(len(by_length), tried)]
         before = clock()
-        inner.encode(some, role=role)
+        compute(some)
         took = (clock() - before) / len(some)
-        if len(some) == len(texts) or tried >= _MOST or clock() - started + 4 * took * len(some) > budget_s:
-            return took * len(texts)
+        if len(some) == len(items) or tried >= _MOST or clock() - started + 4 * took * len(some) > budget_s:
+            return took * len(items)
         tried *= 4
 
 
@@ -126,6 +175,11 @@ def fitting_seconds(rows: int, dimensions: int, labels: int, *, grid: bool, cloc
     scores = np.exp(vectors @ weights / dimensions)
     _ = vectors.T @ (scores / scores.sum(axis=1, keepdims=True))
     return (clock() - started) * rows / len(vectors) * _PASSES["grid" if grid else "one"]
+
+
+def vectors_mb(texts: int, dimensions: int) -> float:
+    """Return what vectors of texts take in MB, as they are and as what is fitted on them wants them."""
+    return 2 * texts * dimensions * 8 / 2**20
 
 
 def spread(count: int, wanted: int) -> NDArray[np.int64]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from mercat.errors import ConfigError, missing_extra
 from mercat.training.base import Progress
@@ -27,6 +27,15 @@ class Tracker(Protocol):
         ...
 
 
+@runtime_checkable
+class Resuming(Protocol):
+    """A tracker that keeps a run apart from others of its name, and goes on with it after an interruption."""
+
+    def resume(self, run: str, key: str) -> None:
+        """Hear whose figures come next, in place of `begin`; a run that goes on has the `key` that it began with."""
+        ...
+
+
 class TensorBoard:
     """Writes event files that `tensorboard --logdir FOLDER` shows. A resumed run goes on in the same folder."""
 
@@ -45,6 +54,10 @@ class TensorBoard:
         for name, value in figures.items():
             self._writer.add_scalar(f"{stage}/{name}", value, step)
 
+    def flush(self) -> None:
+        """Write out what is held back."""
+        self._writer.flush()
+
     def close(self) -> None:
         """Write out what is left."""
         self._writer.close()
@@ -54,7 +67,9 @@ class Wandb:
     """Writes runs for Weights & Biases into the folder `wandb` of the workspace.
 
     "offline" sends nothing; `wandb sync FOLDER` does that later. "online" sends figures as they come, to the account
-    that `wandb login` has set up. Raises ConfigError for another mode, MissingExtra where the package is not installed.
+    that `wandb login` has set up. A run that goes on after an interruption keeps its id and its steps, which are the
+    updates of the stage "train"; offline it is in a second file, and `wandb sync --append` joins the two. Raises
+    ConfigError for another mode, MissingExtra where the package is not installed.
     """
 
     def __init__(
@@ -66,10 +81,20 @@ class Wandb:
             raise missing_extra("use = 'wandb'", "wandb", "wandb")
         self._folder, self._project, self._mode = workspace_folder, project, mode
         self._run: Any = None
+        self._updates = 0
 
     def begin(self, run: str) -> None:
-        """Open a run of this name."""
+        """Open a new run of this name."""
+        self._open(run)
+
+    def resume(self, run: str, key: str) -> None:
+        """Open the run of this name and key, or go on with it."""
+        self._open(run, id=key, resume="allow" if self._mode == "online" else None)
+
+    def _open(self, run: str, **which: Any) -> None:
         import wandb
+
+        self._updates = 0
 
         self._folder.mkdir(parents=True, exist_ok=True)
         self._run = wandb.init(
@@ -78,6 +103,7 @@ class Wandb:
             dir=str(self._folder),
             mode=self._mode,
             reinit="create_new",
+            **which,
             settings=wandb.Settings(
                 silent=True, console="off", save_code=False, disable_git=True, x_disable_stats=True
             ),
@@ -85,7 +111,9 @@ class Wandb:
 
     def log(self, stage: str, step: int, figures: Mapping[str, float]) -> None:
         """Keep each figure as `stage/name`, beside `stage/step`."""
-        self._run.log({f"{stage}/step": step, **{f"{stage}/{name}": value for name, value in figures.items()}})
+        self._updates = step if stage == "train" else self._updates
+        named = {f"{stage}/{name}": value for name, value in figures.items()}
+        self._run.log({f"{stage}/step": step, **named}, step=self._updates)
 
     def close(self) -> None:
         """Write out what is left."""
@@ -108,14 +136,27 @@ def board_of(scratch: Path) -> Path:
     return scratch.parent.parent / "tensorboard" / scratch.name
 
 
-def tracked(progress: Progress, trackers: list[Tracker]) -> Progress:
-    """Return a `Progress` that tells the trackers as well."""
-    if not trackers:
-        return progress
+class Tracked:
+    """A `Progress` that tells trackers as well, and each point once, however often a run is interrupted.
 
-    def tell(stage: str, done: int, total: int, **figures: float) -> None:
-        progress(stage, done, total, **figures)
-        for tracker in trackers:
-            tracker.log(stage, done, figures)
+    Figures wait until `release` is called, when a checkpoint has what they are of: a run that goes on after a kill goes
+    on from there, and makes the later ones again.
+    """
 
-    return tell
+    def __init__(self, progress: Progress, trackers: Sequence[Tracker]) -> None:
+        self._progress, self._trackers = progress, trackers
+        self._waiting: list[tuple[str, int, Mapping[str, float]]] = []
+
+    def __call__(self, stage: str, done: int, total: int, **figures: float) -> None:
+        self._progress(stage, done, total, **figures)
+        if self._trackers:
+            self._waiting.append((stage, done, figures))
+
+    def release(self) -> None:
+        """Tell the trackers what waits."""
+        for tracker in self._trackers:
+            for point in self._waiting:
+                tracker.log(*point)
+            if isinstance(tracker, TensorBoard):
+                tracker.flush()  # what it holds back would be lost by a kill, and is not told again
+        self._waiting.clear()

@@ -13,6 +13,7 @@ from typing import Any
 
 from mercat.artifacts import Artifact, Artifacts
 from mercat.artifacts.unfinished import alone
+from mercat.compute.memory import Peak
 from mercat.compute.world import ALONE, Left, World
 from mercat.errors import ArtifactError
 from mercat.store import Store
@@ -75,16 +76,18 @@ def estimate(
 def _expected(recipe: Recipe, run: Run) -> Estimate | None:
     if not isinstance(recipe, Estimable):
         return None
-    return recipe.estimate(replace(run, progress=silent))
+    with TemporaryDirectory() as nowhere:
+        return recipe.estimate(replace(run, progress=silent, scratch=Path(nowhere) / run.name))
 
 
 def _published(
     recipe: Recipe, run: Run, artifacts: Artifacts, what: Mapping[str, Any], expected: Estimate | None
 ) -> Artifact:
     with alone(run.scratch), artifacts.create(run.name, **what) as writer:
+        peak = Peak() if expected else None  # whoever asked for no estimate keeps the mark of the whole process
         report = recipe.train(run, writer)
-        if expected:
-            report = held_against(expected, report)
+        if expected and peak:
+            report = held_against(expected, report, peak)
             save_report(writer.folder, report)
         writer.note("counts", dict(report.counts))
         writer.note("notes", list(report.notes))

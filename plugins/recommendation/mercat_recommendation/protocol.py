@@ -21,6 +21,7 @@ from mercat_recommendation.listing import Listing
 from mercat_recommendation.ties import Ties, TieSettings
 
 K = 10
+MOST_USERS = 2_000  # at one cut; others are left out by chance
 _AT_ONCE = 32  # users whose features are held in memory
 _WARM_UP = 3  # windows of history before the first cut
 
@@ -80,7 +81,7 @@ def cases(
     settings: TieSettings,
     seed: int,
     cold: bool = False,
-    most_users: int = 2_000,
+    most_users: int = MOST_USERS,
 ) -> Iterator[Case]:
     """Yield the users with events before `at` and new items in the window after it; with `cold` also those without."""
     before, after = log.before(at), log.between(at, at + window_s)

@@ -14,7 +14,9 @@ from mercat.artifacts import ArtifactWriter
 from mercat.encoders.base import Encoder
 from mercat.errors import ConfigError
 from mercat.training.base import Evaluation, Report, Run
+from mercat.training.estimating import Estimate, Trial
 from mercat.training.report import save_report
+from mercat_recommendation.costs import walk_estimate
 from mercat_recommendation.data import Data, read_data
 from mercat_recommendation.item_vectors import encode_kept
 from mercat_recommendation.model import RankModel, hit_rates
@@ -75,6 +77,14 @@ class Ranker:
         writer.metrics.update(report.metrics)
         save_report(writer.folder, report)
         return report
+
+    def estimate(self, run: Run) -> Estimate:
+        """Return what `train` would cost, from encoding some items and listing for a few people."""
+        trial, data = Trial(self._monotonic), self._data(run)
+        cuts = cut_times(data.log, window_days=self.window_days)
+        trial.read()
+        ways = self._ways()
+        return walk_estimate(trial, self.encoder, data, cuts, ways, settings=self.settings, seed=run.seed)
 
     def evaluate(self, run: Run, artifact: Path) -> Evaluation:
         """Score the chosen way on the test cuts, refitted at each on what came before, beside popularity."""

@@ -16,7 +16,7 @@ from mercat.training.base import Progress
 from mercat_recommendation.data import Data
 from mercat_recommendation.features import NAMES, SHARED
 from mercat_recommendation.listing import Listing
-from mercat_recommendation.protocol import Outcome, cases
+from mercat_recommendation.protocol import MOST_USERS, Outcome, cases
 from mercat_recommendation.ranker import Blend, Choice, choice, fit_blend, popularity_blend
 from mercat_recommendation.ties import TieSettings
 
@@ -83,15 +83,17 @@ def walk(
     seed: int,
     progress: Progress,
     keep: Path | None = None,
+    most_users: int = MOST_USERS,
 ) -> Walked:
     """Go through `times`; the ways are scored at those in `scored`. A cut that is done is kept in
-    the folder `keep` and read from there the next time."""
+    the folder `keep` and read from there the next time; at each, `most_users` are listed for."""
     found = Walked()
     for number, at in enumerate(times):
         place = keep / f"{number:03d}" if keep else None
         step = _load(place) if place else None
         if step is None:
-            step = _step(data, vectors, at, window_s, ways if at in scored else (), found.choices, settings, seed)
+            tried = ways if at in scored else ()
+            step = _step(data, vectors, at, window_s, tried, found.choices, settings, seed, most_users)
             if place:
                 _save(place, step)
         found.choices += step.choices
@@ -110,12 +112,21 @@ def _step(
     known: Sequence[Choice],
     settings: TieSettings,
     seed: int,
+    most_users: int,
 ) -> Walked:
     found, blends = Walked(), _Blends(known)
     listings = {way.name: way.listing(blends) for way in ways}
     usual = Listing(popularity_blend())
     people = cases(
-        data.log, data.catalogue, vectors, at=at, window_s=window_s, settings=settings, seed=seed, cold=bool(ways)
+        data.log,
+        data.catalogue,
+        vectors,
+        at=at,
+        window_s=window_s,
+        settings=settings,
+        seed=seed,
+        cold=bool(ways),
+        most_users=most_users,
     )
     for case in people:
         if not len(case.history.seen):

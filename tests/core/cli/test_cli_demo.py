@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 import mercat.cli.demo
-from mercat.cli.usage import family_bytes, measured, own_peak_bytes
+from mercat.cli.usage import family_bytes, measured
+from mercat.compute.memory import own_peak_bytes
 
 linux = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="memory of children is read from /proc")
 HOLD = "import time; held = bytearray(150_000_000); print('held', flush=True); time.sleep(60)"

@@ -12,7 +12,7 @@ from mercat.training.base import Evaluation, Report
 from mercat.training.compare import defined, differences, label_f1, mean_f1
 from mercat.training.progress import RichProgress, silent
 from mercat.training.report import evaluation_text, load_report, report_text, save_report
-from mercat.training.tracking import tracked
+from mercat.training.tracking import Tracked
 
 
 def test_a_report_comes_back_from_its_file(tmp_path):
@@ -99,11 +99,13 @@ def test_trackers_hear_what_progress_hears():
         def close(self):
             pass
 
-    tell = tracked(lambda stage, done, total, **figures: heard.append((stage, done, total)), [Tracker()])
+    tell = Tracked(lambda stage, done, total, **figures: heard.append((stage, done, total)), [Tracker()])
     tell("train", 3, 9, loss=0.5)
     assert heard == [("train", 3, 9)]
+    assert logged == [], "a kill now would have the point made again"
+    tell.release()
+    tell.release()
     assert logged == [("train", 3, {"loss": 0.5})]
-    assert tracked(silent, []) is silent
 
 
 def test_tensorboard_files_are_written(tmp_path):

@@ -31,6 +31,7 @@ from mercat.training.classifying.classifier import (
 )
 from mercat.training.classifying.remembering import HeadSettings, with_fingerprint
 from mercat.training.data import Parts, Split
+from mercat.training.estimating import Estimate, Trial, fitting_seconds
 from mercat.training.tracking import Tracker
 from mercat.values import Example
 
@@ -43,6 +44,7 @@ try:
     from mercat.training.loop.checkpoint import Checkpoints
     from mercat.training.loop.loop import Outcome
     from mercat.training.loop.precision import Dtype
+    from mercat.training.loop.rehearsal import loop_estimate
     from mercat.training.loop.running import Telling, details_of, digest_of, notes_of, run_loop, shape_of
     from mercat.training.loop.settings import LoopSettings
     from mercat.training.loop.weights import sizes
@@ -50,6 +52,7 @@ except ImportError as error:
     raise missing_extra("The recipe 'few-shot'", error.name or "torch", "train") from error
 
 CHOOSE_BY = "loss"  # a handful of rows held out rank alike after every epoch; their loss tells them apart
+_BYTES = 4  # of a weight
 _SEPARATORS = re.compile(r"[_\-/.:]+")
 
 
@@ -176,6 +179,33 @@ class FewShot(ClassifierRecipe):
             counts={"updates": outcome.updates, "label_texts": len(names), **sizes(body.embedder)},
             notes=[*notes, *self.telling.boards(run)],
             details={**details_of(outcome), **details},
+        )
+
+    def estimate(self, run: Run) -> Estimate:
+        """Return what `train` would cost: both runs of the loop, and what is encoded to choose and to fit the head."""
+        trial, parts = Trial(self.telling.monotonic), self.parts(run)
+        base = tunable(self.encoder, max_tokens=self.max_tokens)
+        names, held_out = self._names(parts.labels), _known(parts)
+        body = TunedBody(base, run, freeze_layers=self.freeze_layers, device=self.device)
+        objective = self._objective(body, parts.labels, parts.train, held_out, names)
+        trial.read()
+        again = 1 if self.refit else 0
+        once = body.seconds([*objective.texts.ids, *objective.search.queries], clock=trial.clock)
+        trial.stages["search"] = (
+            self.settings.epochs * (1 + 2 * again) * once
+        )  # without rows held out, rows search rows
+        trial.stages["encode"] = (1 + again) * once
+        rows, labels = len(parts.train), len(parts.labels)
+        fitted = fitting_seconds(rows, base.dimensions, labels, grid=False, clock=trial.clock)
+        trial.stages["fit"] = (1 + again) * fitted
+        return loop_estimate(
+            trial,
+            body.embedder,
+            self.settings,
+            objective=objective,
+            seed=run.seed,
+            runs=1 + again * (rows + len(held_out)) / rows,
+            beside_mb=again * _BYTES * sizes(body.embedder)["parameters"] / 2**20,  # the first body, until the end
         )
 
     def _names(self, labels: Sequence[str]) -> dict[str, str]:

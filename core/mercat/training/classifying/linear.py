@@ -23,7 +23,7 @@ from mercat.training.classifying.classifier import (
 )
 from mercat.training.classifying.remembering import HeadSettings
 from mercat.training.data import Split
-from mercat.training.estimating import Estimate, encoding_seconds, fitting_seconds, peak_memory_mb
+from mercat.training.estimating import Estimate, Trial, encoding_seconds, fitting_seconds, vectors_mb
 
 
 class Linear(ClassifierRecipe):
@@ -72,21 +72,17 @@ class Linear(ClassifierRecipe):
 
     def estimate(self, run: Run) -> Estimate:
         """Return what `train` would cost, nearly all of which is encoding, from encoding some of its texts."""
-        clock = self._monotonic
-        started, parts = clock(), self.parts(run)
-        stages, info = {"read": clock() - started}, self.encoder.info()
-        texts, labels = texts_of([*parts.train, *parts.validation]), len(parts.labels)
-        stages["encode"] = encoding_seconds(self.encoder, texts, role=ROLE, clock=clock)
+        trial, parts = Trial(self._monotonic), self.parts(run)
+        trial.read()
+        info, texts, labels = self.encoder.info(), texts_of([*parts.train, *parts.validation]), len(parts.labels)
+        trial.stages["encode"] = encoding_seconds(self.encoder, texts, role=ROLE, clock=trial.clock)
         grid = self.head.strength == "auto"
-        stages["fit"] = fitting_seconds(len(parts.train), info.dimensions, labels, grid=grid, clock=clock)
-        vectors_mb = 2 * len(texts) * info.dimensions * 8 / 2**20  # as they are, and as logistic regression wants them
-        held, learned = peak_memory_mb(), labels * (info.dimensions + 1)
-        return Estimate(
-            stages,
-            None if held is None else held + vectors_mb,
+        trial.stages["fit"] = fitting_seconds(len(parts.train), info.dimensions, labels, grid=grid, clock=trial.clock)
+        learned = labels * (info.dimensions + 1)
+        return trial.done(
             parameters=info.parameters + learned,
             trainable_parameters=learned,
-            tried_s=clock() - started,
+            further_mb=vectors_mb(len(texts), info.dimensions),
         )
 
     def train(self, run: Run, writer: ArtifactWriter) -> Report:

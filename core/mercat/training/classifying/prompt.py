@@ -170,6 +170,10 @@ class Prompt(TunedRecipe):
         """Return the head that guessing words comes with."""
         return self._words_of(base, parts)
 
+    def _head_seconds(self, base: Transformer, parts: Parts, clock: Callable[[], float]) -> dict[str, float]:
+        """Nothing is fitted: the words say what the head is."""
+        return {}
+
     def _words_of(self, base: Transformer, parts: Parts) -> LinearHead:
         """Return a linear head that scores each label by its words. Raises ConfigError for a label without any."""
         head: WordHead = load_words(base.checkpoint.folder, encoder=base)

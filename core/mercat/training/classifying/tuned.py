@@ -27,7 +27,7 @@ from mercat.training.classifying.classifier import (
     texts_of,
 )
 from mercat.training.data import Parts
-from mercat.training.estimating import Estimate, encoding_seconds, fitting_seconds, peak_memory_mb
+from mercat.training.estimating import Estimate, Trial, encoding_seconds, fitting_seconds
 from mercat.training.loop.batches import Encoded
 from mercat.training.tracking import Tracker
 
@@ -38,7 +38,7 @@ try:
     from mercat.training.loop.checkpoint import Checkpoints
     from mercat.training.loop.loop import Outcome
     from mercat.training.loop.objective import Objective
-    from mercat.training.loop.rehearsal import rehearse
+    from mercat.training.loop.rehearsal import loop_estimate
     from mercat.training.loop.running import Telling, details_of, digest_of, notes_of, run_loop, seeded, shape_of
     from mercat.training.loop.settings import LoopSettings
     from mercat.training.loop.steering import Steering
@@ -47,7 +47,6 @@ except ImportError as error:
     raise missing_extra("Fine-tuning", error.name or "torch", "train") from error
 
 _STRENGTH = 10.0  # C of the head that fine-tuning starts from
-_BYTES_WRITTEN = 8  # per weight that learns: AdamW's two moments
 _ALIKE = 0.02  # how far served probabilities may lie from those of training, in any number format
 
 
@@ -173,36 +172,24 @@ class TunedRecipe(ClassifierRecipe):
 
     def estimate(self, run: Run) -> Estimate:
         """Return what `train` would cost, from some updates on a model that is thrown away."""
-        clock = self.telling.monotonic
-        started, parts = clock(), self.parts(run)
+        trial, parts = Trial(self.telling.monotonic), self.parts(run)
         base, body, tokenizer = self.begun(parts)
         model = self._model(run, base, body, parts, resumed=True)  # a head that is fitted first costs no more updates
         encoded = self._encoded(base, tokenizer, parts, run.seed)
-        stages = {"read": clock() - started}
-        learning = self._learning(model, encoded, parts, base.checkpoint.pad_id)
-        loop = rehearse(model, self.settings, seed=run.seed, clock=clock, **learning)
-        validated = loop.forward_s_per_token * sum(map(len, encoded["validation"].ids))
-        stages |= {"learn": loop.seconds, "validate": (self.settings.epochs + 2) * validated}
+        trial.read()
         if self.init_head_from_linear:
-            texts = texts_of([*parts.train, *parts.validation])
-            stages["encode"] = encoding_seconds(base, texts, role=ROLE, clock=clock, budget_s=1.0)
-            stages["fit"] = fitting_seconds(
-                len(parts.train), base.dimensions, len(parts.labels), grid=False, clock=clock
-            )
-            base.close()
-        device, numbers = str(next(model.parameters()).device), sizes(model)
-        held = peak_memory_mb(device)
-        if held is not None and device == "cpu":  # a checkpoint is put together before it is written
-            held += _BYTES_WRITTEN * numbers["trainable_parameters"] / 2**20
-        return Estimate(
-            stages,
-            held,
-            numbers["parameters"],
-            numbers["trainable_parameters"],
-            updates=loop.updates,
-            device=device,
-            tried_s=clock() - started,
-        )
+            trial.stages |= self._head_seconds(base, parts, trial.clock)
+        validation = encoded["validation"].ids
+        learning = self._learning(model, encoded, parts, base.checkpoint.pad_id)
+        return loop_estimate(trial, model, self.settings, seed=run.seed, validation=validation, **learning)
+
+    def _head_seconds(self, base: Transformer, parts: Parts, clock: Callable[[], float]) -> dict[str, float]:
+        """Return what `_linear_head` costs, by stages."""
+        texts = texts_of([*parts.train, *parts.validation])
+        encode = encoding_seconds(base, texts, role=ROLE, clock=clock, budget_s=1.0)
+        base.close()
+        fit = fitting_seconds(len(parts.train), base.dimensions, len(parts.labels), grid=False, clock=clock)
+        return {"encode": encode, "fit": fit}
 
     def _encoded(self, base: Transformer, tokenizer: Any, parts: Parts, seed: int) -> dict[str, Encoded]:
         """Return what the loop reads: token ids of train rows, and of validation rows with labels to learn."""

@@ -30,6 +30,7 @@ from mercat.training.classifying.classifier import (
     texts_of,
 )
 from mercat.training.data import Parts, Split
+from mercat.training.estimating import Estimate, Trial, encoding_seconds, vectors_mb
 from mercat.values import Example
 
 _SCALE = 20.0  # logits per unit of cosine, where no labelled rows say better
@@ -98,9 +99,20 @@ class ZeroShot(ClassifierRecipe):
             details={"temperature": head.temperature, "threshold": head.threshold, "descriptions": dict(self.labels)},
         )
 
+    def estimate(self, run: Run) -> Estimate:
+        """Return what `train` would cost: to encode descriptions and labelled rows. Nothing is learned."""
+        trial, parts = Trial(self._monotonic), self._known(run)
+        trial.read()
+        texts, info = [*self._described(), *texts_of(parts.validation)], self.encoder.info()
+        trial.stages["encode"] = encoding_seconds(self.encoder, texts, role=ROLE, clock=trial.clock)
+        head = len(self.labels) * (info.dimensions + 1)
+        return trial.done(parameters=info.parameters + head, further_mb=vectors_mb(len(texts), info.dimensions))
+
+    def _described(self) -> list[str]:
+        return [self.template.replace("{}", text) for texts in self.labels.values() for text in texts]
+
     def _head(self) -> LinearHead:
-        texts = [self.template.replace("{}", text) for texts in self.labels.values() for text in texts]
-        vectors, means, start = self.encoder.encode(texts, role=ROLE), [], 0
+        vectors, means, start = self.encoder.encode(self._described(), role=ROLE), [], 0
         for described in self.labels.values():
             means.append(_unit(vectors[start : start + len(described)].mean(axis=0)))
             start += len(described)

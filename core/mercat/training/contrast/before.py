@@ -43,7 +43,9 @@ def report_on(
     return report
 
 
-def beside_before(ours: Figures, theirs: Figures, *, counts: Mapping[str, int]) -> Evaluation:
+def beside_before(
+    ours: Figures, theirs: Figures, *, counts: Mapping[str, int], notes: Sequence[str] = ()
+) -> Evaluation:
     """Return the figures of an encoder with those of the one that it was made of, paired by query."""
     return Evaluation(
         metrics={name: interval(values) for name, values in ours.items()},
@@ -51,4 +53,5 @@ def beside_before(ours: Figures, theirs: Figures, *, counts: Mapping[str, int]) 
         baseline_metrics={name: interval(values) for name, values in theirs.items()},
         differences={name: paired(values, theirs[name]) for name, values in ours.items()},
         counts=counts,
+        notes=notes,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from mercat.errors import ArtifactError
 from mercat.training.base import Run
 from mercat.training.classifying.model import freeze, token_ids
 from mercat.training.contrast.embedder import Embedder, Ids
+from mercat.training.estimating import sampled_seconds
 from mercat.training.loop.running import seeded
 
 _ALIKE = 0.999  # the least cosine of what was trained and what is served, in any number format
@@ -43,6 +44,10 @@ class TunedBody:
         if not texts:
             return np.zeros((0, self.base.dimensions), dtype=np.float32)
         return self.embedder.arrays(self.ids(texts, role=role))
+
+    def seconds(self, rows: Sequence[Ids], *, clock: Callable[[], float]) -> float:
+        """Return about how long it takes to encode these rows of token ids, from some of all lengths."""
+        return sampled_seconds(self.embedder.arrays, rows, clock=clock, budget_s=1.0)
 
     def saved(self, folder: Path, *, like: Sequence[str], role: Role) -> Transformer:
         """Write the encoder into a folder and return it, when it encodes the texts `like` as the body does.

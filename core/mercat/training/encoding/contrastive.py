@@ -27,6 +27,7 @@ from mercat.training.contrast.material import (
 )
 from mercat.training.contrast.search import Search, figures_per_query
 from mercat.training.data import Parts, Split, check_shares, save_rows, unseen_test_rows
+from mercat.training.estimating import Estimate, Trial
 from mercat.training.tracking import Tracker
 
 try:
@@ -38,6 +39,7 @@ try:
     from mercat.training.loop.checkpoint import Checkpoints
     from mercat.training.loop.loop import Outcome
     from mercat.training.loop.precision import Dtype
+    from mercat.training.loop.rehearsal import loop_estimate
     from mercat.training.loop.running import Telling, details_of, digest_of, notes_of, run_loop, shape_of
     from mercat.training.loop.settings import LoopSettings
     from mercat.training.loop.weights import sizes
@@ -179,6 +181,25 @@ class Contrastive:
                 "candidates": len(search.candidates),
             },
         )
+
+    def estimate(self, run: Run) -> Estimate:
+        """Return what `train` would cost: the loop, what it searches with on validation texts, and what it mines."""
+        trial, parts = Trial(self.telling.monotonic), self._parts(run)
+        material = material_of(parts, self.collection)
+        base = tunable(self.encoder, max_tokens=self.max_tokens)
+        body = TunedBody(base, run, freeze_layers=self.freeze_layers, device=self.device)
+        objective = self._objective(body, material)
+        trial.read()
+        search, texts = objective.search, objective.texts.ids
+        once = body.seconds([*search.queries, *search.candidates], clock=trial.clock)
+        trial.stages["search"] = (self.settings.epochs + 2) * once
+        if self.hard_negatives:
+            mined = [texts[number] for number in (*objective.anchors, *objective.partners)]
+            times = 1 + (self.settings.epochs if self.mine == "epoch" else 0)
+            trial.stages["mine"] = times * body.seconds(mined, clock=trial.clock)
+            drawn = np.random.default_rng(run.seed)  # as many texts beside each anchor, whichever they are
+            objective.mined = drawn.integers(len(texts), size=(len(objective.anchors), self.hard_negatives))
+        return loop_estimate(trial, body.embedder, self.settings, objective=objective, seed=run.seed)
 
     def _parts(self, run: Run) -> Parts:
         return read_parts_for_contrast(

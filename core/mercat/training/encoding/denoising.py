@@ -20,7 +20,9 @@ from mercat.evaluation import splits
 from mercat.training.base import Evaluation, Report, Run
 from mercat.training.contrast.before import beside_before, report_on
 from mercat.training.contrast.search import Search, figures_per_query
-from mercat.training.encoding.texts import counts_of_texts, digest_of_texts, read_texts
+from mercat.training.data import save_rows
+from mercat.training.encoding.texts import counts_of_texts, digest_of_texts, read_texts, unseen_texts
+from mercat.training.estimating import Estimate, Trial
 from mercat.training.tracking import Tracker
 from mercat.values import Example
 
@@ -31,6 +33,7 @@ try:
     from mercat.training.contrast.views import Views, thinned
     from mercat.training.loop.checkpoint import Checkpoints
     from mercat.training.loop.precision import Dtype
+    from mercat.training.loop.rehearsal import loop_estimate
     from mercat.training.loop.running import Telling, details_of, digest_of, notes_of, run_loop, shape_of
     from mercat.training.loop.settings import LoopSettings
     from mercat.training.loop.weights import sizes
@@ -140,6 +143,7 @@ class Denoising:
         run.world.leave_to_first()
         asked = _thinned_texts(base, checked)
         saved = body.saved(writer.folder / IN_ARTIFACT, like=checked, role=ROLE)
+        save_rows(writer.folder, parts)
         before, after = (_found(each, asked, checked) for each in (base, saved))
         return report_on(
             writer,
@@ -155,11 +159,25 @@ class Denoising:
 
     def evaluate(self, run: Run, artifact: Path) -> Evaluation:
         """Search for test texts with what is left of them, beside the encoder as it was before."""
-        texts = _checked(self._parts(run).test, "test", self.collection)
+        tested = unseen_texts(self._parts(run), artifact)
+        texts = _checked(tested.rows, "test", self.collection)
         asked = _thinned_texts(tunable(self.encoder, max_tokens=self.max_tokens), texts)
         tuned = Transformer.from_folder(artifact / IN_ARTIFACT)
         ours, theirs = (_found(each, asked, texts) for each in (tuned, self.encoder))
-        return beside_before(ours, theirs, counts={"test": len(texts)})
+        return beside_before(ours, theirs, counts={**tested.counts, "test": len(texts)}, notes=tested.notes)
+
+    def estimate(self, run: Run) -> Estimate:
+        """Return what `train` would cost: the loop, and the searches by which an epoch is judged."""
+        trial, parts = Trial(self.telling.monotonic), self._parts(run)
+        base = tunable(self.encoder, max_tokens=self.max_tokens)
+        body = TunedBody(base, run, freeze_layers=self.freeze_layers, device=self.device)
+        checked = _checked(parts.validation, "validation", self.collection)
+        objective = self._objective(body, _different(parts.train), checked)
+        trial.read()
+        search = objective.search
+        once = body.seconds([*search.queries, *search.candidates], clock=trial.clock)
+        trial.stages["search"] = (self.settings.epochs + 2) * once
+        return loop_estimate(trial, body.embedder, self.settings, objective=objective, seed=run.seed)
 
     def _parts(self, run: Run) -> splits.Parts:
         return read_texts(

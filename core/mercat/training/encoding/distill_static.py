@@ -24,8 +24,10 @@ from mercat.evaluation import splits
 from mercat.evaluation.bootstrap import interval, paired
 from mercat.training.base import Evaluation, Progress, Report, Run
 from mercat.training.classifying.classifier import ROLE, encode_kept
-from mercat.training.encoding.texts import counts_of_texts, digest_of_texts, read_texts
+from mercat.training.data import save_rows
+from mercat.training.encoding.texts import counts_of_texts, digest_of_texts, read_texts, unseen_texts
 from mercat.training.encoding.token_tables import Vocabulary, counted, own_vocabulary, project, sif, words_of, zipf
+from mercat.training.estimating import Estimate, Trial, encoding_seconds, sampled_seconds, vectors_mb
 from mercat.training.report import save_report
 from mercat.values import Example
 
@@ -33,6 +35,7 @@ _COMPARED = 1_000  # texts that teacher and student are compared on
 _NEAREST = 10
 _FEWEST = 12
 _CHUNK = 256
+_PROJECTED = 2_000  # vectors that are projected for an estimate
 
 
 class DistillStatic:
@@ -104,6 +107,7 @@ class DistillStatic:
             details={"variance_kept": kept, "teacher": self.encoder.fingerprint},
         )
         save_report(writer.folder, report)
+        save_rows(writer.folder, parts)
         writer.metrics = dict(report.metrics)
         writer.note("teacher", self.encoder.fingerprint)
         writer.encoder_fingerprint, writer.data_digest = student.fingerprint, digest_of_texts(parts)
@@ -111,7 +115,8 @@ class DistillStatic:
 
     def evaluate(self, run: Run, artifact: Path) -> Evaluation:
         """Compare a finished model with its teacher on test texts, beside hashed n-grams that learned nothing."""
-        rows = _compared(self._parts(run).test, self.collection, "test")
+        tested = unseen_texts(self._parts(run), artifact)
+        rows = _compared(tested.rows, self.collection, "test")
         teacher = self._teach(rows, run.progress)
         student, simple = Static(str(artifact / IN_ARTIFACT)), Hashing()
         ours, theirs = (_likeness(teacher, each.encode(rows, role=ROLE)) for each in (student, simple))
@@ -120,8 +125,33 @@ class DistillStatic:
             baseline="hashed character n-grams",
             baseline_metrics={name: interval(values) for name, values in theirs.items()},
             differences={name: paired(values, theirs[name]) for name, values in ours.items()},
-            counts={"test": len(rows)},
+            counts={**tested.counts, "test": len(rows)},
+            notes=tested.notes,
         )
+
+    def estimate(self, run: Run) -> Estimate:
+        """Return what `train` would cost, nearly all of which is encoding each token. Nothing is learned."""
+        trial, parts = Trial(self._monotonic), self._parts(run)
+        clock = trial.clock
+        vocabulary, _ = self._vocabulary([row.text for row in parts.train])
+        tokens = [vocabulary.tokens[int(at)] for at in np.flatnonzero(vocabulary.meant)]
+        rows = _compared(parts.validation, self.collection, "validation")
+        trial.read()
+        trial.stages["encode"] = sampled_seconds(vocabulary.teacher.encode, tokens, clock=clock)
+        trial.stages["project"] = self._projecting_seconds(len(tokens), clock)
+        trial.stages["compare"] = encoding_seconds(self.encoder, rows, role=ROLE, clock=clock, budget_s=1.0)
+        return trial.done(
+            parameters=len(vocabulary.tokens) * self.dimensions,
+            further_mb=vectors_mb(len(vocabulary.tokens), self.encoder.dimensions),
+        )
+
+    def _projecting_seconds(self, tokens: int, clock: Callable[[], float]) -> float:
+        """Return how long it takes to find the principal axes of so many vectors, from fewer of them."""
+        tried = min(tokens, max(_PROJECTED, self.dimensions + 1))
+        vectors = np.random.default_rng(0).standard_normal((tried, self.encoder.dimensions))
+        started = clock()
+        project(vectors, self.dimensions)
+        return (clock() - started) * tokens / tried
 
     def _vocabulary(self, texts: Sequence[str]) -> tuple[Vocabulary, tuple[str, ...]]:
         body = unwrap(self.encoder)

@@ -128,8 +128,8 @@ class MaskedWords:
     def __init__(
         self, train: Sequence[Window], validation: Sequence[Window], *, masker: Masker, score_batch: int
     ) -> None:
-        self.train, self.validation = train, validation
-        self._masker, self._score_batch = masker, score_batch
+        self.train, self.validation, self.masker = train, validation, masker
+        self._score_batch = score_batch
         self._lengths = [len(row.ids) for row in train]
 
     @property
@@ -140,7 +140,7 @@ class MaskedWords:
     def step(self, model: torch.nn.Module, rows: NDArray[np.int64]) -> Step:
         """Return the cross-entropy over the tokens hidden in these windows, and the share of them guessed right."""
         device = next(model.parameters()).device
-        ids, mask, places, targets = (each.to(device) for each in self._masker([self.train[row] for row in rows]))
+        ids, mask, places, targets = (each.to(device) for each in self.masker([self.train[row] for row in rows]))
         scores = model(ids, mask, places)
         loss = torch.nn.functional.cross_entropy(scores, targets)
         hits = float((scores.argmax(dim=1) == targets).float().mean())
@@ -148,7 +148,7 @@ class MaskedWords:
 
     def validate(self, model: torch.nn.Module) -> dict[str, float]:
         """Return the figures on the validation part."""
-        found = guessed(model, self.validation, masker=self._masker, batch_size=self._score_batch)
+        found = guessed(model, self.validation, masker=self.masker, batch_size=self._score_batch)
         loss = float(found.losses.mean())
         return {"loss": loss, "perplexity": float(np.exp(loss)), "accuracy": float(found.hits.mean())}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ from mercat.evaluation import splits
 from mercat.evaluation.base import Metric
 from mercat.evaluation.bootstrap import interval, paired
 from mercat.training.base import Evaluation, Report, Run
-from mercat.training.encoding.texts import counts_of_texts, digest_of_texts, read_texts
+from mercat.training.data import save_rows
+from mercat.training.encoding.texts import counts_of_texts, digest_of_texts, read_texts, unseen_texts
+from mercat.training.estimating import Estimate, Trial
 from mercat.training.report import save_report
 from mercat.training.tracking import Tracker
 from mercat.values import Example
@@ -44,6 +46,7 @@ try:
     from mercat.training.encoding.words import WordHead, load_words, mask_token
     from mercat.training.loop.checkpoint import Checkpoints
     from mercat.training.loop.precision import Dtype
+    from mercat.training.loop.rehearsal import loop_estimate
     from mercat.training.loop.running import Telling, details_of, digest_of, notes_of, run_loop, shape_of
     from mercat.training.loop.settings import LoopSettings
     from mercat.training.loop.weights import sizes
@@ -54,6 +57,17 @@ _RATE, _RATE_FROM_SCRATCH = 5e-5, 5e-4
 _COMPARED = 1_000  # windows that a model is checked on
 _LONGEST = 10**9  # an encoder's own limit counts
 _NO_TEXT = "They hold nothing that its tokenizer knows as a token"
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """The encoder that training starts from, its tokenizer, the model, what it learns, and the windows of each part."""
+
+    base: Transformer
+    tokenizer: Any
+    model: MaskedModel
+    objective: MaskedWords
+    counts: Mapping[str, int]
 
 
 class Mlm:
@@ -136,30 +150,27 @@ class Mlm:
     def train(self, run: Run, writer: ArtifactWriter) -> Report:
         """Learn from the train part, keep the best epoch, write the encoder with its head into `encoder/`."""
         started, parts = self.telling.monotonic(), self._parts(run)
-        base = self._base(run, parts)
-        body, tokenizer = base.load_for_training()
-        masker, rows = self._masker(base, tokenizer, body), self._windows(base, tokenizer, parts)
-        model = _model(base, body, frequencies(rows["train"], masker.words)).to(choose_device(self.device).name)
-        batch, digest = 2 * self.settings.batch_size, digest_of_texts(parts)
+        ready, digest = self._ready(run, parts), digest_of_texts(parts)
+        base, model, objective = ready.base, ready.model, ready.objective
         outcome = run_loop(
             run,
             model,
             self.settings,
-            objective=MaskedWords(rows["train"], rows["validation"], masker=masker, score_batch=batch),
+            objective=objective,
             checkpoints=Checkpoints(run.scratch, digest_of(self.shape(), digest, base.fingerprint, run.seed)),
             telling=self.telling,
         )
-        found = guessed(model, rows["validation"], masker=masker, batch_size=batch)
-        saved = _saved(writer.folder / IN_ARTIFACT, base, tokenizer, model)
-        read = {f"{name}_windows": len(each) for name, each in rows.items()}
+        found = guessed(model, objective.validation, masker=objective.masker, batch_size=2 * self.settings.batch_size)
+        saved = _saved(writer.folder / IN_ARTIFACT, base, ready.tokenizer, model)
         report = Report(
             metrics=_metrics(found),
-            counts={**counts_of_texts(parts), **read, "updates": outcome.updates, **sizes(model)},
+            counts={**counts_of_texts(parts), **ready.counts, "updates": outcome.updates, **sizes(model)},
             seconds=self.telling.monotonic() - started,
             notes=[*notes_of(outcome, self.settings.epochs), *self.telling.boards(run)],
             details=details_of(outcome),
         )
         save_report(writer.folder, report)
+        save_rows(writer.folder, parts)
         writer.metrics = dict(report.metrics)
         writer.encoder_fingerprint, writer.data_digest = saved.fingerprint, digest
         return report
@@ -167,6 +178,8 @@ class Mlm:
     def evaluate(self, run: Run, artifact: Path) -> Evaluation:
         """Let a finished encoder guess words hidden in test texts, beside guessing by how frequent they are."""
         encoder, parts = Transformer.from_folder(artifact / IN_ARTIFACT), self._parts(run)
+        tested = unseen_texts(parts, artifact)
+        parts = replace(parts, test=list(tested.rows))
         body, tokenizer = encoder.load_for_training()
         masker, rows = self._masker(encoder, tokenizer, body), self._windows(encoder, tokenizer, parts)
         test = _some(rows["test"], f"The test part of '{self.collection}'")
@@ -181,8 +194,33 @@ class Mlm:
                 "loss": paired(ours.losses, theirs.losses),
                 "accuracy": paired(ours.hits, theirs.hits),
             },
-            counts={"test": len(parts.test), "test_windows": len(test)},
+            counts={**tested.counts, "test_windows": len(test)},
+            notes=tested.notes,
         )
+
+    def estimate(self, run: Run) -> Estimate:
+        """Return what `train` would cost, from some updates on a model that is thrown away."""
+        trial, parts = Trial(self.telling.monotonic), self._parts(run)
+        ready = self._ready(run, parts)
+        trial.read()
+        return loop_estimate(
+            trial,
+            ready.model,
+            self.settings,
+            objective=ready.objective,
+            seed=run.seed,
+            validation=[window.ids for window in ready.objective.validation],
+        )
+
+    def _ready(self, run: Run, parts: splits.Parts) -> _Ready:
+        """Return what the loop begins with."""
+        base = self._base(run, parts)
+        body, tokenizer = base.load_for_training()
+        masker, rows = self._masker(base, tokenizer, body), self._windows(base, tokenizer, parts)
+        model = _model(base, body, frequencies(rows["train"], masker.words)).to(choose_device(self.device).name)
+        batch = 2 * self.settings.batch_size
+        objective = MaskedWords(rows["train"], rows["validation"], masker=masker, score_batch=batch)
+        return _Ready(base, tokenizer, model, objective, {f"{name}_windows": len(each) for name, each in rows.items()})
 
     def _parts(self, run: Run) -> splits.Parts:
         return read_texts(

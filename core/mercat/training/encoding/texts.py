@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from mercat.errors import DataError
 from mercat.evaluation import splits
 from mercat.store import Store
+from mercat.training.data import ROWS, unseen_test_rows
 from mercat.values import Document, Example, Passage
 
 _KINDS: tuple[Literal["examples", "documents", "passages"], ...] = ("examples", "documents", "passages")
@@ -35,6 +39,29 @@ def read_texts(
             "mercat ingest, or another collection in mercat.toml",
         )
     return splits.by_group(rows, validation=validation_share, test=test_share)
+
+
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """Test texts that a finished encoder has never seen, and what an evaluation says of the others."""
+
+    rows: Sequence[Example]
+    counts: Mapping[str, int]
+    notes: Sequence[str]
+
+
+def unseen_texts(parts: splits.Parts, artifact: Path) -> Tested:
+    """Return the test texts that the encoder saved in `artifact` has neither learned from nor been chosen on.
+
+    Raises DataError when there are none. An artifact that does not say what it has seen gets all, and that is said.
+    """
+    if not (artifact / ROWS).is_file():
+        told = f"It has no {ROWS}, so what it learned from may be among the test texts; train it again to know"
+        return Tested(parts.test, {"test": len(parts.test)}, [told])
+    rows = unseen_test_rows(parts, artifact, texts=True)
+    left_out = len(parts.test) - len(rows)
+    notes = [f"{left_out} test texts were left out because training had seen them"] if left_out else []
+    return Tested(rows, {"test": len(rows), "left_out_as_seen": left_out}, notes)
 
 
 def digest_of_texts(parts: splits.Parts) -> str:

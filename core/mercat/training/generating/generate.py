@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from mercat.pretrained.folder import weight_files
 from mercat.pretrained.sums import sha256
 from mercat.training.base import Evaluation, Progress, Report, Run
 from mercat.training.data import Parts, Split, check_shares, save_rows, unseen_test_rows
+from mercat.training.estimating import Estimate, Trial
 from mercat.training.report import save_report
 from mercat.training.tracking import Tracker
 from mercat.values import Example
@@ -33,7 +35,6 @@ try:
     from mercat.training.generating.answers import AnsweringModel, Answers, Surprise, Turn, surprise
     from mercat.training.generating.turns import read_pairs, save_generator, source_of, turns_of
     from mercat.training.loop.checkpoint import Checkpoints
-    from mercat.training.loop.loop import Outcome
     from mercat.training.loop.precision import Dtype
     from mercat.training.loop.running import Telling, details_of, digest_of
     from mercat.training.loop.settings import LoopSettings
@@ -44,6 +45,7 @@ except ImportError as error:
 
 _RATE, _RATE_OF_LORA = 5e-5, 5e-4
 _ROWS = 8  # answered at once
+_TRIED = 8  # tokens that are decoded for an estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +150,9 @@ class Generate:
         started, parts, read = clock(), self._parts(run), source_of(self.generator)
         tokenizer = load_tokenizer(read)
         rows, notes = self._fitting(read, tokenizer, parts)
-        turns = {name: self._turns(each, read, tokenizer) for name, each in rows.items()}
-        body = self.tuning.adapted(load_module(read, dtype="float32"), seed=run.seed)
-        model = AnsweringModel(body, start=read.start)
-        outcome = self._learned(run, model, turns, digest_of(self.shape(), parts.digest, _fingerprint(read), run.seed))
+        model, objective = self._ready(run, read, tokenizer, rows)
+        digest = digest_of(self.shape(), parts.digest, _fingerprint(read), run.seed)
+        outcome = self.tuning.fit(run, model, objective, Checkpoints(run.scratch, digest))
         counts = sizes(model)
         save_generator(
             self.tuning.merged(model.body, writer.folder).cpu(), tokenizer, read, writer.folder / IN_ARTIFACT
@@ -202,11 +203,38 @@ class Generate:
             split=self.split,
         )
 
-    def _learned(self, run: Run, model: AnsweringModel, turns: Mapping[str, list[Turn]], digest: str) -> Outcome:
+    def estimate(self, run: Run) -> Estimate:
+        """Return what `train` would cost: the loop, and the answers that the trained model is judged by."""
+        trial, parts, read = Trial(self.tuning.telling.monotonic), self._parts(run), source_of(self.generator)
+        tokenizer = load_tokenizer(read)
+        rows, _ = self._fitting(read, tokenizer, parts)
+        model, objective = self._ready(run, read, tokenizer, rows)
+        trial.read()
+        trial.stages["answer"] = self._answering_seconds(read, objective.validation[: self.compared], trial.clock)
+        validation = [[*turn.prompt, *turn.answer] for turn in objective.validation]
+        return self.tuning.estimate(trial, model, objective, seed=run.seed, validation=validation)
+
+    def _answering_seconds(self, read: GeneratorFolder, turns: Sequence[Turn], clock: Callable[[], float]) -> float:
+        """Return about how long the answers to these prompts take, from the first tokens of some."""
+        decoder = Decoder(read, device=choose_device(self.tuning.device).name, dtype="float32")
+        some, tried = [turn.prompt for turn in turns[:_ROWS]], min(_TRIED, self.answer_tokens)
+        stops = []
+        started = clock()
+        for _ in decoder.answers(some, Sampling(tried, 0.0, 0, ())):
+            stops.append(clock() - started)
+        first, each = stops[0], (stops[-1] - stops[0]) / max(len(stops) - 1, 1)
+        return math.ceil(len(turns) / _ROWS) * (first + each * (self.answer_tokens - 1))
+
+    def _ready(
+        self, run: Run, read: GeneratorFolder, tokenizer: Any, rows: Mapping[str, Sequence[Example]]
+    ) -> tuple[AnsweringModel, Answers]:
+        """Return the model as it learns, on its device, and what it learns."""
+        turns = {name: self._turns(each, read, tokenizer) for name, each in rows.items()}
+        body = self.tuning.adapted(load_module(read, dtype="float32"), seed=run.seed)
+        model = AnsweringModel(body, start=read.start)
         self.tuning.place(run, model)
         batch = 2 * self.tuning.settings.batch_size
-        objective = Answers(turns["train"], turns["validation"], score_batch=batch)
-        return self.tuning.fit(run, model, objective, Checkpoints(run.scratch, digest))
+        return model, Answers(turns["train"], turns["validation"], score_batch=batch)
 
     def _fitting(
         self, read: GeneratorFolder, tokenizer: Any, parts: Parts

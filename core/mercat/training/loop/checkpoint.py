@@ -7,6 +7,7 @@ scratch/step-000120/model.safetensors        the weights that learn
        /best.safetensors                     the weights of the best epoch so far
        /epoch-0002.safetensors               the weights after an epoch that will be averaged
        /latest                               the folder to go on from; written last, atomically
+       /key                                  by which trackers know the run again
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import torch
 
@@ -68,11 +70,13 @@ class Place:
 class Checkpoints:
     """The checkpoints of one run in one folder, the last one kept.
 
-    What belongs to another run (another digest) is never read; `foreign` says that some was found.
+    What belongs to another run (another digest) is never read; `foreign` says that some was found. `on_save` is called
+    after each that was written.
     """
 
     def __init__(self, folder: Path, digest: str) -> None:
         self.folder, self.digest, self.foreign = folder, digest, False
+        self.on_save: Callable[[], None] = lambda: None
 
     def save(
         self,
@@ -100,6 +104,16 @@ class Checkpoints:
         for old in self.folder.glob("step-*"):
             if old.name != name:
                 shutil.rmtree(old, ignore_errors=True)
+        self.on_save()
+
+    @property
+    def key(self) -> str:
+        """Return what stands for this run alone: the same when it goes on, another when it is begun again."""
+        path = self.folder / "key"
+        if not (self.ready and path.is_file()):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _write(path, uuid4().hex[:12])
+        return path.read_text()
 
     @property
     def ready(self) -> bool:

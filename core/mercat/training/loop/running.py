@@ -18,7 +18,7 @@ from mercat.training.loop.loop import Loop, Outcome
 from mercat.training.loop.objective import Objective
 from mercat.training.loop.settings import LoopSettings
 from mercat.training.loop.steering import Steering
-from mercat.training.tracking import TensorBoard, Tracker, board_of, require_tensorboard, tracked
+from mercat.training.tracking import Resuming, TensorBoard, Tracked, Tracker, board_of, require_tensorboard
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +55,19 @@ def run_loop(
         trackers.append(TensorBoard(board_of(run.scratch)))
     try:
         for tracker in trackers:
-            tracker.begin(run.name)
+            if isinstance(tracker, Resuming):
+                tracker.resume(run.name, checkpoints.key)
+            else:
+                tracker.begin(run.name)
+        told = Tracked(run.progress, trackers)
+        checkpoints.on_save = told.release
         return Loop(
             model,
             settings,
             objective=objective,
             checkpoints=checkpoints,
             seed=run.seed,
-            progress=tracked(run.progress, trackers),
+            progress=told,
             clock=telling.monotonic,
             adversary=adversary,
             steering=steering,

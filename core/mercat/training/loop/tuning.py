@@ -5,7 +5,7 @@ What the purpose needs on top (tags of tokens, pairs of texts, numbers) is the r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -16,10 +16,12 @@ from mercat.encoders.adapters import adapters_of
 from mercat.errors import ConfigError, missing_extra
 from mercat.training.base import Run
 from mercat.training.classifying.model import freeze
+from mercat.training.estimating import Estimate, Trial
 from mercat.training.loop.adversary import Adversary
 from mercat.training.loop.checkpoint import Checkpoints
 from mercat.training.loop.loop import Outcome
 from mercat.training.loop.objective import Objective
+from mercat.training.loop.rehearsal import loop_estimate
 from mercat.training.loop.running import Telling, notes_of, run_loop, seeded, shape_of
 from mercat.training.loop.settings import LoopSettings
 
@@ -88,9 +90,28 @@ class Tuning:
         """Put the model on the device that it learns on."""
         model.to(run.world.device(self.device).name)
 
+    def estimate(
+        self,
+        trial: Trial,
+        model: torch.nn.Module,
+        objective: Objective,
+        *,
+        seed: int,
+        validation: Iterable[Sized],
+    ) -> Estimate:
+        """Return what `fit` and all stages of the trial would cost; `validation` has the tokens of each row."""
+        return loop_estimate(
+            trial,
+            model,
+            self.settings,
+            objective=objective,
+            seed=seed,
+            validation=validation,
+            adversary=self._adversary(model),
+        )
+
     def fit(self, run: Run, model: torch.nn.Module, objective: Objective, checkpoints: Checkpoints) -> Outcome:
         """Run the loop over a model whose pretrained part is `model.body`; all processes but the first end here."""
-        size, body = self.settings.adversarial, getattr(model, "body", None)
         outcome = run_loop(
             run,
             model,
@@ -98,10 +119,14 @@ class Tuning:
             objective=objective,
             checkpoints=checkpoints,
             telling=self.telling,
-            adversary=Adversary(body.get_input_embeddings(), size=size) if size and body is not None else None,
+            adversary=self._adversary(model),
         )
         run.world.leave_to_first()
         return outcome
+
+    def _adversary(self, model: torch.nn.Module) -> Adversary | None:
+        size, body = self.settings.adversarial, getattr(model, "body", None)
+        return Adversary(body.get_input_embeddings(), size=size) if size and body is not None else None
 
     def notes(self, run: Run, outcome: Outcome) -> list[str]:
         """Return what a person should know of a run."""

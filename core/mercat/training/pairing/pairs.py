@@ -27,6 +27,7 @@ from mercat.training.data import (
     unseen_test_rows,
     without_single_labels,
 )
+from mercat.training.estimating import Estimate, Trial
 from mercat.training.numbers import numbers_of, require_spread
 from mercat.training.pairing.cosine import cosines
 from mercat.training.pairing.figures import labels_compared, numbers_compared, pair_metrics
@@ -164,17 +165,11 @@ class Pairs:
         """Fine-tune on the train part, keep the epoch that does best on validation, write body, head and report."""
         started, parts = self._monotonic(), self.rows(run)
         task = self._task(parts)
-        base = tunable(self.encoder, max_tokens=self.tuning.max_tokens)
-        body, tokenizer = base.load_for_training()
-        pieces, known = pieces_of(base, tokenizer), _known(parts, task)
-        judged = [parts.validation[number] for number in known]
-        train, validation = (_encoded(pieces, rows, task) for rows in (parts.train, judged))
-        model = self._model(run, base, body, task)
-        pad_id = base.checkpoint.pad_id
-        objective = Fitting(train, validation, pad_id=pad_id, loss=task.loss, judge=task.judge)
+        base, tokenizer, model, objective = self._ready(run, parts, task)
+        known = _known(parts, task)
         checkpoints = Checkpoints(run.scratch, digest_of(self.shape(), parts.digest, base.fingerprint, run.seed))
         outcome = self.tuning.fit(run, model, objective, checkpoints)
-        outputs, counts = predict(model, validation, pad_id=pad_id), sizes(model)
+        outputs, counts = predict(model, objective.validation, pad_id=base.checkpoint.pad_id), sizes(model)
         scorer, vectors = self._saved(writer.folder, base, tokenizer, model, task, parts.validation)
         difference = _difference(scorer, vectors[known], outputs, task)
         metrics = pair_metrics(scorer, vectors, parts.validation)
@@ -186,6 +181,13 @@ class Pairs:
             details={**details_of(outcome), "positive": task.positive, "serving_difference": difference},
         )
         return publish(writer, report, parts, fingerprint=scorer.head.fingerprint)
+
+    def estimate(self, run: Run) -> Estimate:
+        """Return what `train` would cost, from some updates on a model that is thrown away."""
+        trial, parts = Trial(self._monotonic), self.rows(run)
+        _, _, model, objective = self._ready(run, parts, self._task(parts))
+        trial.read()
+        return self.tuning.estimate(trial, model, objective, seed=run.seed, validation=objective.validation.ids)
 
     def evaluate(self, run: Run, artifact: Path) -> Evaluation:
         """Score a finished artifact on test rows that training never saw, beside the cosine of the encoder as it is."""
@@ -220,6 +222,16 @@ class Pairs:
                 asked, f"The labels are {', '.join(parts.labels[:20])}", f"positive = '{parts.labels[0]}'"
             )
         return Task(labels=parts.labels, positive=found)
+
+    def _ready(self, run: Run, parts: Parts, task: Task) -> tuple[Transformer, Any, PooledModel, Fitting]:
+        """Return the encoder to begin with, its tokenizer, the model on its device, and what it learns."""
+        base = tunable(self.encoder, max_tokens=self.tuning.max_tokens)
+        body, tokenizer = base.load_for_training()
+        pieces, judged = pieces_of(base, tokenizer), [parts.validation[number] for number in _known(parts, task)]
+        train, validation = (_encoded(pieces, rows, task) for rows in (parts.train, judged))
+        model = self._model(run, base, body, task)
+        objective = Fitting(train, validation, pad_id=base.checkpoint.pad_id, loss=task.loss, judge=task.judge)
+        return base, tokenizer, model, objective
 
     def _model(self, run: Run, base: Transformer, body: Any, task: Task) -> PooledModel:
         adapted = self.tuning.adapted(body, seed=run.seed)

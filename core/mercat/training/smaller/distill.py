@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
@@ -29,7 +28,7 @@ from mercat.training.classifying.classifier import (
 )
 from mercat.training.classifying.full import Full
 from mercat.training.classifying.model import token_ids, tunable
-from mercat.training.data import Parts, Split
+from mercat.training.data import ROWS, Parts, Split, learned_from
 from mercat.training.estimating import Estimate
 from mercat.training.loop.batches import Encoded
 from mercat.training.loop.precision import Dtype
@@ -40,6 +39,7 @@ from mercat.training.smaller.objective import UNLABELLED, Taught
 from mercat.training.smaller.student import with_layers
 from mercat.training.smaller.weighing import same, texts_per_s
 from mercat.training.tracking import Tracker
+from mercat.values import Example
 
 _TRIED = 32  # texts that the teacher is asked about for an estimate
 
@@ -143,13 +143,14 @@ class Distill(Full):
         ready.encoder = self._student(run, run.scratch)
         ready._lesson = self._taught(run, parts)
         report = Full.train(ready, run, writer)
-        figures = self._beside(self.scorer(writer.folder), parts, report)
+        judged = self._judged(parts)
+        figures = self._beside(self.scorer(writer.folder), parts.validation, judged, report)
         taught = len(ready._lesson.unlabelled)
         report = replace(
             report,
             seconds=self.telling.monotonic() - started,
             counts={**report.counts, "unlabelled": taught} if self.unlabelled else report.counts,
-            notes=[*report.notes, _said(figures, len(parts.validation))],
+            notes=[*report.notes, *_learned(parts.validation, judged), _said(figures, len(judged))],
             details={**report.details, **figures},
         )
         save_report(writer.folder, report)
@@ -158,16 +159,14 @@ class Distill(Full):
     def estimate(self, run: Run) -> Estimate:
         """Return what `train` would cost: what `full` on the student would, and asking the teacher."""
         clock, parts = self.telling.monotonic, self.parts(run)
-        started = clock()
-        with TemporaryDirectory() as folder:
-            ready = copy(self)
-            ready.encoder = self._student(run, Path(folder))
-            texts, unlabelled = self._texts(run, parts)
-            count = len(texts) + len(unlabelled)
-            alike = np.full((count, len(parts.labels)), 1 / len(parts.labels), dtype=np.float32)
-            ready._lesson = Lesson(alike, unlabelled, "")
-            rate = texts_per_s(self.teacher.scores, [*texts, *unlabelled][:_TRIED], clock=clock)
-            found = Full.estimate(ready, run)
+        started, ready = clock(), copy(self)
+        ready.encoder = self._student(run, run.scratch)
+        texts, unlabelled = self._texts(run, parts)
+        count = len(texts) + len(unlabelled)
+        alike = np.full((count, len(parts.labels)), 1 / len(parts.labels), dtype=np.float32)
+        ready._lesson = Lesson(alike, unlabelled, "")
+        rate = texts_per_s(self.teacher.scores, [*texts, *unlabelled][:_TRIED], clock=clock)
+        found = Full.estimate(ready, run)
         return replace(found, stages={**found.stages, "teach": count / rate}, tried_s=clock() - started)
 
     def objective(self, encoded: Mapping[str, Encoded], parts: Parts, *, pad_id: int) -> Taught:
@@ -218,14 +217,24 @@ class Distill(Full):
             run.world.told("taught")
         return found
 
-    def _beside(self, student: Scorer, parts: Parts, report: Report) -> dict[str, Any]:
-        """Return accuracy on validation rows, parameters and speed of teacher and student."""
-        texts, labels = texts_of(parts.validation), labels_of(parts.validation)
+    def _judged(self, parts: Parts) -> list[Example]:
+        """Return the validation rows that the teacher has not learned from, as one that was refitted has."""
+        artifact = getattr(self.teacher, "artifact", None)
+        if artifact is None or not (artifact.folder / ROWS).is_file():
+            return list(parts.validation)
+        seen = learned_from(artifact.folder, parts.validation)
+        return [row for row, known in zip(parts.validation, seen, strict=True) if not known]
+
+    def _beside(
+        self, student: Scorer, validation: Sequence[Example], judged: Sequence[Example], report: Report
+    ) -> dict[str, Any]:
+        """Return accuracy on the rows `judged` (None without any), parameters and speed of teacher and student."""
+        texts = texts_of(validation)
         both = {"teacher": Scorer(tuple(self.teacher.labels), self.teacher.scores), "student": student}
         sizes = {"teacher": getattr(self.teacher, "parameters", None), "student": report.counts["parameters"]}
         return {
             name: {
-                "accuracy": same(each, labels, texts),
+                "accuracy": same(each, labels_of(judged), texts_of(judged)) if judged else None,
                 "parameters": sizes[name],
                 "texts_per_s": texts_per_s(each.scores, texts, clock=self.telling.monotonic),
             }
@@ -245,10 +254,21 @@ def _check(layers: int, hard: float, temperature: float, unlabelled: str) -> Non
         raise ConfigError(f"unlabelled = '{unlabelled}' with hard = {hard}", found, "hard = 0.5")
 
 
+def _learned(validation: Sequence[Example], judged: Sequence[Example]) -> list[str]:
+    """Return what to say of validation rows that the teacher has learned from."""
+    count, rest = len(validation) - len(judged), "no figure says which of the two is better"
+    if not count:
+        return []
+    rest = f"both are compared on the other {len(judged)}" if judged else rest
+    return [f"The teacher has learned from {count} of the {len(validation)} validation rows: {rest}"]
+
+
 def _said(figures: Mapping[str, Mapping[str, Any]], rows: int) -> str:
     def each(name: str) -> str:
         found = figures[name]
         size = f"{found['parameters']:,} parameters, " if found["parameters"] is not None else ""
-        return f"{name} accuracy {found['accuracy']:.4f}, {size}{found['texts_per_s']:.0f} texts a second"
+        right = f"accuracy {found['accuracy']:.4f}, " if found["accuracy"] is not None else ""
+        return f"{name} {right}{size}{found['texts_per_s']:.0f} texts a second"
 
-    return f"On {rows} validation rows: {each('teacher')}; {each('student')}"
+    where = f"On {rows} validation rows: " if rows else "Beside each other: "
+    return f"{where}{each('teacher')}; {each('student')}"

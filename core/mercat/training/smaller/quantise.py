@@ -30,8 +30,14 @@ from mercat.training.classifying.classifier import (
     own_encoder,
     texts_of,
 )
-from mercat.training.data import ROWS, Parts, Split, check_shares, read_parts, row_hashes
+from mercat.training.data import ROWS, Parts, Split, check_shares, learned_from, read_parts, row_hashes, unseen
+from mercat.training.estimating import Estimate, Trial
+from mercat.training.smaller.student import with_layers
 from mercat.training.smaller.weighing import megabytes, same, texts_per_s
+from mercat.values import Example
+
+_TRIED = 32  # texts that the original is asked about for an estimate
+_SCORED = 5  # times that each text is scored or encoded, by the original or by what is made
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +113,8 @@ class Quantise:
         started, parts = self._clock(), read_parts(run.store, self.collection, **self._shares)
         found = self.artifacts.open(self.artifact)
         original = self._original(found)
-        parts = replace(parts, validation=self._validation(found, parts))
+        validation, notes = self._validation(found, original.head, parts)
+        parts = replace(parts, validation=validation)
         run.progress("export", 0, 1)
         encoder, parity = self._exported(original.encoder, run.scratch, writer.folder / ENCODER)
         run.progress("export", 1, 1)
@@ -122,13 +129,37 @@ class Quantise:
             validation_vectors=vectors,
             seconds=self._clock() - started,
             counts={"parameters": original.encoder.info().parameters, "trainable_parameters": 0},
-            notes=[f"Made of version {found.version} of '{self.artifact}'", _said(before, after, parity)],
+            notes=[f"Made of version {found.version} of '{self.artifact}'", *notes, _said(before, after, parity)],
             details={"before": before, "after": after, "cosine": dict(parity), "from": [found.name, found.version]},
         )
         shutil.copyfile(found.folder / ROWS, writer.folder / ROWS)  # it knows what the original knows
         for each in (original, made):
             each.encoder.close()
         return report
+
+    def estimate(self, run: Run) -> Estimate:
+        """Return what `train` would cost, from rounding a body of one layer. Nothing is learned."""
+        trial, parts = Trial(self._clock), read_parts(run.store, self.collection, **self._shares)
+        found = self.artifacts.open(self.artifact)
+        original = self._original(found)
+        texts, info = texts_of(self._validation(found, original.head, parts)[0]), original.encoder.info()
+        trial.read()
+        per_text = 1 / texts_per_s(original.scorer.scores, texts[:_TRIED], clock=trial.clock)
+        trial.stages["compare"] = _SCORED * len(texts) * per_text
+        original.encoder.close()
+        small = self._smallest(original.encoder, run.scratch)
+        times = info.parameters / small.info().parameters
+        started = trial.clock()
+        self._exported(small, run.scratch / "export", run.scratch / "rounded")[0].close()
+        trial.stages["export"] = times * (trial.clock() - started)
+        return trial.done(parameters=info.parameters, growth=times)
+
+    def _smallest(self, encoder: Transformer, folder: Path) -> Transformer:
+        """Return the encoder with one of its layers; as it is where its layers cannot be told apart."""
+        try:
+            return with_layers(encoder, 1, folder=folder / "one-layer")
+        except ConfigError:
+            return encoder
 
     def _original(self, artifact: Artifact) -> _Whole:
         """Return the classifier to make smaller. Raises ConfigError for what cannot be quantised."""
@@ -147,21 +178,29 @@ class Quantise:
             raise ConfigError(asked, found, "an artifact whose encoder is a transformer, such as those of 'full'")
         return _Whole(encoder, head)
 
-    def _validation(self, artifact: Artifact, parts: Parts) -> list[Any]:
-        """Return the rows that the original was chosen on: others it may have learned from, or be tested with.
+    def _validation(self, artifact: Artifact, head: LinearHead, parts: Parts) -> tuple[list[Example], list[str]]:
+        """Return the rows that the original was chosen on, and what to say of them; it has learned from others.
 
-        Raises DataError when the collection has none of them.
+        One that was refitted has learned from those too. Then they are the validation rows that came in since: it has
+        never seen them. Raises DataError when there are neither.
         """
-        chosen_on = load_arrays(artifact.folder / ROWS)["validation"]
+        saved = load_arrays(artifact.folder / ROWS)
         rows = [*parts.train, *parts.validation, *parts.test]
-        kept = [row for row, there in zip(rows, np.isin(row_hashes(rows), chosen_on), strict=True) if there]
-        if not kept:
-            raise DataError(
-                f"Quantising '{self.artifact}' needs the validation rows that it was chosen on",
-                f"The collection '{self.collection}' has none of its {len(chosen_on)}",
-                "the collection that it was trained on",
-            )
-        return kept
+        kept = [row for row, there in zip(rows, np.isin(row_hashes(rows), saved["validation"]), strict=True) if there]
+        if any(row.label in head.labels for row in kept):
+            return kept, []
+        asked = f"Quantising '{self.artifact}' needs validation rows that it has not learned from"
+        if not learned_from(artifact.folder, rows).any():
+            found = f"'{self.collection}' has none of the {len(saved['validation'])} that it was chosen on"
+            raise DataError(asked, found, "the collection that it was trained on")
+        tested = np.isin(row_hashes(parts.validation), saved["test"])
+        new = [row for row, there in zip(parts.validation, tested, strict=True) if not there]
+        new = [row for row in unseen(artifact.folder, new) if row.label in head.labels]
+        if new:
+            told = f"Calibrated and judged on {len(new)} validation rows that came in since; it has learned from others"
+            return new, [told]
+        found = f"It was made by '{artifact.recipe}' and learned from them as well in the end"
+        raise DataError(asked, found, f"refit = false, and mercat train {self.artifact}")
 
     def _exported(self, original: Transformer, scratch: Path, folder: Path) -> tuple[Transformer, Mapping[str, float]]:
         """Write the encoder in int8 into `folder`; return it and how near its vectors are to the original's."""

@@ -57,7 +57,7 @@ class Tagging:
         label_smoothing: float,
         score_batch: int,
     ) -> None:
-        self.train, self.validation, self._texts, self._judge = train, validation, texts, judge
+        self.train, self.validation, self._texts, self.judge = train, validation, texts, judge
         self._pad_id, self._smoothing, self._score_batch = pad_id, label_smoothing, score_batch
         self._lengths = [len(each.window.ids) for each in train]
 
@@ -78,12 +78,12 @@ class Tagging:
     def validate(self, model: torch.nn.Module) -> Mapping[str, float]:
         """Return cross-entropy and accuracy over words, and F1 over entities, on the validation part."""
         logits = predict(model, self.validation, self._texts, pad_id=self._pad_id, batch_size=self._score_batch)
-        number = {tag: place for place, tag in enumerate(self._judge.tags)}
+        number = {tag: place for place, tag in enumerate(self.judge.tags)}
         targets = np.array([number.get(tag, UNKNOWN) for text in self._texts for tag in text.tags])
         together = np.concatenate(logits)
         loss = torch.nn.functional.cross_entropy(torch.from_numpy(together), torch.from_numpy(targets)).item()
-        found = [self._judge.decode(self._judge.probabilities(each)) for each in logits]
-        names = [[self._judge.tags[number] for number in each] for each in found]
+        found = [self.judge.decode(self.judge.probabilities(each)) for each in logits]
+        names = [[self.judge.tags[number] for number in each] for each in found]
         return {
             "loss": loss,
             "accuracy": float((np.concatenate(found) == targets).mean()),

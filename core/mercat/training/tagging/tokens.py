@@ -23,6 +23,7 @@ from mercat.predictors.words import WordPieces
 from mercat.training.base import Evaluation, Report, Run
 from mercat.training.compare import defined
 from mercat.training.data import Parts, check_shares, part_examples, read_examples, unseen_test_rows
+from mercat.training.estimating import Estimate, Trial
 from mercat.training.publishing import publish
 from mercat.training.tagging.gazetteer import NAME, Gazetteer
 from mercat.training.tagging.rows import Tagged, TagReader, digested
@@ -169,25 +170,12 @@ class Tokens:
         """Fine-tune on the train part, keep the epoch that does best on validation, write body, head and report."""
         started, texts = self._monotonic(), self.texts(run)
         parts, validation = texts.parts, texts.of(texts.parts.validation)
-        base = tunable(self.encoder, max_tokens=self.tuning.max_tokens)
-        body, tokenizer = base.load_for_training()
-        pieces = _pieces(base, tokenizer)
-        untrained = self._untrained(parts, base)
-        model = self._model(run, base, body, pieces, tags=len(untrained.tags))
-        learned, judged = (stretches(pieces, each, untrained.tags) for each in (texts.of(parts.train), validation))
-        objective = Tagging(
-            learned,
-            judged,
-            texts=validation,
-            judge=untrained,
-            pad_id=base.checkpoint.pad_id,
-            label_smoothing=self.tuning.settings.label_smoothing,
-            score_batch=2 * self.tuning.settings.batch_size,
-        )
+        base, tokenizer, model, objective = self._ready(run, texts)
+        untrained, judged = objective.judge, objective.validation
         checkpoints = Checkpoints(run.scratch, digest_of(self.shape(), parts.digest, base.fingerprint, run.seed))
         outcome = self.tuning.fit(run, model, objective, checkpoints)
         logits = predict(model, judged, validation, pad_id=base.checkpoint.pad_id, batch_size=64)
-        counts = {"updates": outcome.updates, "windows": len(learned), **sizes(model)}
+        counts = {"updates": outcome.updates, "windows": len(objective.train), **sizes(model)}
         scorer, difference = self._saved(writer.folder, base, tokenizer, model, untrained, validation, logits)
         metrics = defined(tagging([text.tags for text in validation], _tags(scorer, validation)))
         details = {**details_of(outcome), "temperature": scorer.head.temperature, "serving_difference": difference}
@@ -199,6 +187,14 @@ class Tokens:
             details=details,
         )
         return publish(writer, report, parts, fingerprint=scorer.head.fingerprint)
+
+    def estimate(self, run: Run) -> Estimate:
+        """Return what `train` would cost, from some updates on a model that is thrown away."""
+        trial, texts = Trial(self._monotonic), self.texts(run)
+        _, _, model, objective = self._ready(run, texts)
+        trial.read()
+        validation = [stretch.window.ids for stretch in objective.validation]
+        return self.tuning.estimate(trial, model, objective, seed=run.seed, validation=validation)
 
     def evaluate(self, run: Run, artifact: Path) -> Evaluation:
         """Score a finished artifact on test rows that training never saw, beside the entities of the train part."""
@@ -220,6 +216,26 @@ class Tokens:
             counts={"test": len(rows), "words": sum(map(len, true)), "left_out_as_seen": seen},
             notes=[f"{seen} test rows were left out because training had seen them"] if seen else (),
         )
+
+    def _ready(self, run: Run, texts: Texts) -> tuple[Transformer, Any, WordTagger, Tagging]:
+        """Return the encoder to begin with, its tokenizer, the model on its device, and what it learns."""
+        parts, validation = texts.parts, texts.of(texts.parts.validation)
+        base = tunable(self.encoder, max_tokens=self.tuning.max_tokens)
+        body, tokenizer = base.load_for_training()
+        pieces = _pieces(base, tokenizer)
+        untrained = self._untrained(parts, base)
+        model = self._model(run, base, body, pieces, tags=len(untrained.tags))
+        learned, judged = (stretches(pieces, each, untrained.tags) for each in (texts.of(parts.train), validation))
+        objective = Tagging(
+            learned,
+            judged,
+            texts=validation,
+            judge=untrained,
+            pad_id=base.checkpoint.pad_id,
+            label_smoothing=self.tuning.settings.label_smoothing,
+            score_batch=2 * self.tuning.settings.batch_size,
+        )
+        return base, tokenizer, model, objective
 
     def _untrained(self, parts: Parts, base: Transformer) -> TagHead:
         """Return a head without weights: the tags, and how a sequence of them is decoded."""

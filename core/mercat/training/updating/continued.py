@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mercat.encoders.base import Encoder
@@ -35,6 +35,12 @@ class Continued(Full):
         return {**super().shape(), **started}
 
     def _linear_head(self, run: Run, base: Transformer, parts: Parts) -> LinearHead:
-        if isinstance(self._head, LinearHead) and set(parts.labels) <= set(self._head.labels):
-            return self._head
-        return super()._linear_head(run, base, parts)
+        return self._known(parts) or super()._linear_head(run, base, parts)
+
+    def _head_seconds(self, base: Transformer, parts: Parts, clock: Callable[[], float]) -> dict[str, float]:
+        return {} if self._known(parts) else super()._head_seconds(base, parts, clock)
+
+    def _known(self, parts: Parts) -> LinearHead | None:
+        """Return the artifact's head if it is one to go on from: linear, and with all labels to learn."""
+        head = self._head
+        return head if isinstance(head, LinearHead) and set(parts.labels) <= set(head.labels) else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +16,8 @@ from mercat.values import Example
 
 
 @dataclass(frozen=True, slots=True)
-class Fall:
-    """A label of which the new version finds fewer rows than the old one did; shares of its `rows`."""
+class Found:
+    """Which share of a label's `rows` the old version finds, and the new one."""
 
     label: str
     before: float
@@ -27,18 +27,45 @@ class Fall:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """Two versions on the same rows: figures before and now, by name, and now minus before, paired."""
+    """Two versions on the same rows: figures before and now, by name, and now minus before, paired; and each label."""
 
     rows: int
     before: Mapping[str, Metric]
     now: Mapping[str, Metric]
     differences: Mapping[str, Metric]
-    falls: tuple[Fall, ...]
+    labels: tuple[Found, ...]
 
     def __str__(self) -> str:
         one, two, change = (each["accuracy"] for each in (self.before, self.now, self.differences))
         span = f"[{change.low:+.4f}, {change.high:+.4f}]"
         return f"accuracy {one.value:.4f} before, {two.value:.4f} now, {change.value:+.4f} {span} on {self.rows:,} rows"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a version finds of the regression rows: its accuracy, and the share of each label's rows."""
+
+    accuracy: float
+    labels: Mapping[str, float]
+
+
+def best_of(versions: Iterable[Standing]) -> Standing:
+    """Return the best accuracy that one of the versions has, and of each label the best share."""
+    each = list(versions)
+    labels = sorted({label for one in each for label in one.labels})
+    shares = {label: max(one.labels[label] for one in each if label in one.labels) for label in labels}
+    return Standing(max(one.accuracy for one in each), shares)
+
+
+def holders(versions: Mapping[str, Standing]) -> dict[str, Standing]:
+    """Return the versions that are the best in something: what the others find can be no bar."""
+    best = best_of(versions.values())
+    kept = [next(name for name, one in versions.items() if one.accuracy == best.accuracy)]
+    kept += [
+        next(name for name, one in versions.items() if one.labels.get(label) == share)
+        for label, share in best.labels.items()
+    ]
+    return {name: one for name, one in versions.items() if name in kept}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +75,13 @@ class Gate:
     max_drop: float
     max_label_drop: float
 
-    def reasons(self, found: Compared, *, bar: float, lost: Sequence[str]) -> list[str]:
+    def reasons(self, found: Compared, *, best: Standing, lost: Sequence[str]) -> list[str]:
         """Return why a version must not be promoted; empty when nothing speaks against it.
 
-        `bar` is the best accuracy on these rows that a promoted version had, `lost` the labels that it cannot give any
-        more. One row is never a fall of its label: of six rows it would be 17 points.
+        `best` is the most that promoted versions found of these rows, and of those of each label; `lost` has the labels
+        that this one cannot give any more. One row is never a fall of its label: of six rows it would be 17 points.
         """
-        now = found.now["accuracy"].value
+        now, bar = found.now["accuracy"].value, best.accuracy
         said = []
         if now < bar - self.max_drop - 1e-9:
             change = found.differences["accuracy"]
@@ -63,16 +90,14 @@ class Gate:
                 f"{self.max_drop:g} is allowed (against the last version {change.value:+.4f}, 95 % interval "
                 f"{change.low:+.4f} to {change.high:+.4f})"
             )
-        deep = [
-            each
-            for each in found.falls
-            if each.before - each.now > self.max_label_drop + 1e-9 and round((each.before - each.now) * each.rows) > 1
-        ]
-        said += [
-            f"Of '{each.label}' it finds {each.now:.2f} instead of {each.before:.2f} ({each.rows} rows); "
-            f"{self.max_label_drop:g} less is allowed"
-            for each in deep
-        ]
+        for each in found.labels:
+            most = best.labels.get(each.label, each.before)
+            if most - each.now > self.max_label_drop + 1e-9 and round((most - each.now) * each.rows) > 1:
+                last = f", the last version {each.before:.2f}" if each.before < most else ""
+                said.append(
+                    f"Of '{each.label}' it finds {each.now:.2f}, the best version {most:.2f}{last} ({each.rows} rows); "
+                    f"{self.max_label_drop:g} less is allowed"
+                )
         if lost:
             said.append(f"It no longer knows {', '.join(lost[:10])}: no row of theirs is left to learn from")
         return said
@@ -87,7 +112,7 @@ def compared(rows: Sequence[Example], old: Scorer, new: Scorer, *, seed: int = 0
         before=_figures(true, before),
         now=_figures(true, now),
         differences=differences(true, now, before, seed=seed),
-        falls=tuple(_falls(true, before, now)),
+        labels=tuple(_found(true, before, now)),
     )
 
 
@@ -99,13 +124,12 @@ def _answers(scorer: Scorer, texts: Sequence[str]) -> list[str]:
     return [scorer.labels[number] for number in scorer.scores(texts).argmax(axis=1)]
 
 
-def _falls(true: Sequence[str], before: Sequence[str], now: Sequence[str]) -> list[Fall]:
+def _found(true: Sequence[str], before: Sequence[str], now: Sequence[str]) -> list[Found]:
     found = []
     for label in sorted(set(true)):
         places = [at for at, each in enumerate(true) if each == label]
         one, two = (_share(answers, places, label) for answers in (before, now))
-        if two < one:
-            found.append(Fall(label, one, two, len(places)))
+        found.append(Found(label, one, two, len(places)))
     return found
 
 

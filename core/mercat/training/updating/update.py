@@ -26,7 +26,7 @@ from mercat.training.estimating import Estimate
 from mercat.training.loop.precision import Dtype
 from mercat.training.report import save_report
 from mercat.training.tracking import Tracker
-from mercat.training.updating.gate import Compared, Gate, compared
+from mercat.training.updating.gate import Compared, Gate, Standing, best_of, compared, holders
 from mercat.training.updating.rows import Since, read_since, regression_rows, save_regression, seen_by, to_learn
 from mercat.values import Example
 
@@ -47,9 +47,10 @@ class Update(ClassifierRecipe):
     Rows keep the parts that they had; labels that are new are learned too.
 
     The version becomes current only if its accuracy on the regression set lies no more than `max_drop` below the best
-    promoted version's, and no label loses more than `max_label_drop` and more than one of its rows. The set is the
-    collection `regression`, or rows frozen from the first version's validation part. Raises ConfigError for settings
-    out of range, and for an artifact that is no text classifier.
+    promoted version's, and of no label more than `max_label_drop` and more than one row fewer are found than the best
+    of them found. Those are the versions that led to the current one and are still there. The set is the collection
+    `regression`, or rows frozen from the first version's validation part. Raises ConfigError for settings out of range,
+    and for an artifact that is no text classifier.
     """
 
     def __init__(
@@ -199,11 +200,15 @@ class Update(ClassifierRecipe):
         before, now = self.scorer(old.folder), inner.scorer(writer.folder)
         sets = {"regression": regression, **_held_out(since, regression)}
         found = {name: compared(rows, before, now, seed=run.seed) for name, rows in sets.items() if rows}
-        bar = _bar(old, regression, found["regression"].before["accuracy"].value)
-        reasons = self.gate.reasons(found["regression"], bar=bar, lost=sorted(set(before.labels) - set(now.labels)))
+        frozen = found["regression"]
+        standing = Standing(frozen.before["accuracy"].value, {each.label: each.before for each in frozen.labels})
+        versions = _versions(old, self.artifacts.versions(old.name), regression, standing)
+        best = best_of(versions.values())
+        reasons = self.gate.reasons(frozen, best=best, lost=sorted(set(before.labels) - set(now.labels)))
         writer.withheld = "; ".join(reasons)
-        best = bar if reasons else max(bar, found["regression"].now["accuracy"].value)
-        writer.note("regression", {"accuracy": best, "rows": _digest(regression)})
+        accuracy = best.accuracy if reasons else max(best.accuracy, frozen.now["accuracy"].value)
+        kept = {name: plain(each) for name, each in holders(versions).items()}
+        writer.note("regression", {"accuracy": accuracy, "rows": _digest(regression), "versions": kept})
         added = sorted(set(now.labels) - set(before.labels))
         details = {
             "from": old.version,
@@ -250,11 +255,20 @@ def _held_out(since: Since, regression: Sequence[Example]) -> dict[str, list[Exa
     }
 
 
-def _bar(old: Artifact, regression: Sequence[Example], accuracy: float) -> float:
-    """Return the best accuracy of a promoted version on these rows: many small falls must not become a deep one."""
+def _versions(
+    old: Artifact, there: Sequence[str], regression: Sequence[Example], standing: Standing
+) -> dict[str, Standing]:
+    """Return what the versions that led to this one found of these rows: many small falls must not become a deep one.
+
+    `standing` is that of `old`. Versions that are not there any more are no bar: nobody could go back to them.
+    """
     kept: Mapping[str, Any] = old.details.get("regression", {})
-    same = kept.get("rows") == _digest(regression)
-    return max(accuracy, float(kept["accuracy"])) if same else accuracy
+    if kept.get("rows") != _digest(regression):
+        return {old.version: standing}
+    if "versions" not in kept:  # it was made when only the best accuracy was noted
+        standing = replace(standing, accuracy=max(standing.accuracy, float(kept["accuracy"])))
+    earlier = {name: Standing(**each) for name, each in kept.get("versions", {}).items() if name in there}
+    return {**earlier, old.version: standing}
 
 
 def _digest(rows: Sequence[Example]) -> str:

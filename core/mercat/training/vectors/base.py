@@ -20,6 +20,7 @@ from mercat.predictors.vectors import ENCODER, HEAD, ROLE, OnVectors, open_on_ve
 from mercat.training.base import Evaluation, Report, Run
 from mercat.training.classifying.classifier import encode_kept, texts_of
 from mercat.training.data import Parts, check_shares, unseen_test_rows
+from mercat.training.estimating import Estimate, Trial, encoding_seconds, spread, vectors_mb
 from mercat.training.publishing import publish
 from mercat.training.tracking import Tracker
 from mercat.values import Example
@@ -39,6 +40,7 @@ except ImportError as error:
 
 Body = Literal["none", "full", "lora"]
 Arrays = tuple[NDArray[np.float32], NDArray[np.float32]]
+_TRIED = 500  # rows that a head is fitted on for an estimate
 _ALIKE = 0.02  # how far served outputs may lie from those of training, as a share
 
 
@@ -200,6 +202,36 @@ class VectorRecipe(ABC, Generic[H]):
         )
         return publish(writer, report, parts, fingerprint=made.fingerprint)
 
+    def estimate(self, run: Run) -> Estimate:
+        """Return what `train` would cost: to encode and to fit, and where the body learns the loop."""
+        trial, parts = Trial(self._monotonic), self.rows(run)
+        task, texts = self.task(parts), texts_of([*parts.train, *parts.validation])
+        if self.adapt == "none":
+            trial.read()
+            trial.stages |= self._fitting(self.encoder, parts, task, trial.clock)
+            learned, info = task.outputs * (self.encoder.dimensions + 1), self.encoder.info()
+            further_mb = vectors_mb(len(texts), info.dimensions)
+            return trial.done(parameters=info.parameters + learned, trainable_parameters=learned, further_mb=further_mb)
+        base = tunable(self.encoder, max_tokens=self.tuning.max_tokens)
+        body, tokenizer = base.load_for_training()
+        model = self._model(run, base, body, parts, task, resumed=True)
+        objective = _objective(base, tokenizer, parts, task)
+        trial.read()
+        trial.stages |= self._fitting(base, parts, task, trial.clock)
+        base.close()
+        return self.tuning.estimate(trial, model, objective, seed=run.seed, validation=objective.validation.ids)
+
+    def _fitting(self, encoder: Encoder, parts: Parts, task: Task[H], clock: Callable[[], float]) -> dict[str, float]:
+        """Return how long it takes to encode all texts and to fit a head on them, from some of both."""
+        texts = texts_of([*parts.train, *parts.validation])
+        encode = encoding_seconds(encoder, texts, role=ROLE, clock=clock, budget_s=1.0)
+        rows = [parts.train[at] for at in spread(len(parts.train), _TRIED)]
+        vectors = np.random.default_rng(0).standard_normal((len(rows), encoder.dimensions)).astype(np.float32)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        started = clock()
+        task.fitted(vectors, rows, validation=(vectors, rows))
+        return {"encode": encode, "fit": (clock() - started) * len(parts.train) / len(rows)}
+
     def evaluate(self, run: Run, artifact: Path) -> Evaluation:
         """Score a finished artifact on test rows that training never saw, beside TF-IDF and a linear model."""
         parts = self.rows(run)
@@ -225,15 +257,10 @@ class VectorRecipe(ABC, Generic[H]):
         body, tokenizer = base.load_for_training()
         checkpoints = Checkpoints(run.scratch, digest_of(self.shape(), parts.digest, base.fingerprint, run.seed))
         model = self._model(run, base, body, parts, task, resumed=checkpoints.ready)
-        judged = task.judged(parts.validation)
-        train, validation = (
-            Rows(token_ids(base, tokenizer, texts_of(rows), role=ROLE), task.targets(rows))
-            for rows in (parts.train, judged)
-        )
-        pad_id = base.checkpoint.pad_id
-        objective = Fitting(train, validation, pad_id=pad_id, loss=task.loss, judge=task.judge)
+        objective = _objective(base, tokenizer, parts, task)
         outcome = self.tuning.fit(run, model, objective, checkpoints)
-        outputs, counts, arrays = predict(model, validation, pad_id=pad_id), sizes(model), model.head_arrays()
+        outputs = predict(model, objective.validation, pad_id=base.checkpoint.pad_id)
+        counts, arrays = sizes(model), model.head_arrays()
         base.save_body(self.tuning.merged(model.body, folder).cpu(), tokenizer, folder / ENCODER)
         served = Transformer.from_folder(folder / ENCODER, dtype="float32")  # as it learned
         vectors = served.encode(texts_of(parts.validation), role=ROLE)
@@ -276,6 +303,15 @@ class VectorRecipe(ABC, Generic[H]):
             for name, rows in (("train", parts.train), ("validation", parts.validation))
         )
         return train, validation
+
+
+def _objective(base: Transformer, tokenizer: Any, parts: Parts, task: Task[Any]) -> Fitting:
+    """Return what the loop learns."""
+    train, validation = (
+        Rows(token_ids(base, tokenizer, texts_of(rows), role=ROLE), task.targets(rows))
+        for rows in (parts.train, task.judged(parts.validation))
+    )
+    return Fitting(train, validation, pad_id=base.checkpoint.pad_id, loss=task.loss, judge=task.judge)
 
 
 def _judged(task: Task[Any], vectors: Vectors, rows: Sequence[Example]) -> tuple[Vectors, Sequence[Example]]:

@@ -184,6 +184,39 @@ def test_tensorboard_gets_the_curves_of_a_run_where_the_report_says(store, tmp_p
     assert not [path for path in tmp_path.rglob(".*") if path.is_dir()], "nothing is hidden"
 
 
+class Ticks:
+    """A second passes whenever somebody looks, so that checkpoints come every few updates."""
+
+    now = 0.0
+
+    def __call__(self):
+        self.now += 1.0
+        return self.now
+
+
+def test_a_resumed_run_is_drawn_once(store, tmp_path, tiny_bert):
+    """Killed at update 8 with a checkpoint some updates before: both files together have every point once."""
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    def make():
+        options = {**QUICK, "epochs": 2, "checkpoint_every_s": 9.0}
+        return Full(Transformer(str(tiny_bert)), collection="intents", **options, tensorboard=True, monotonic=Ticks())
+
+    interrupted(store, tmp_path, make(), at=8)
+    report = load_report(train_in(tmp_path, make(), store=store).folder)
+    assert 0 < report.details["resumed_at"] < 7, "else nothing could have been drawn twice"
+    files = sorted((tmp_path / "tensorboard" / "intents").iterdir())
+    assert len(files) == 2
+    read = EventAccumulator(str(files[0].parent))
+    read.Reload()
+    first, second = (EventAccumulator(str(file)).Reload().Scalars("train/loss") for file in files)
+    assert first[-1].step == report.details["resumed_at"]
+    assert [each.step for each in [*first, *second]] == list(range(1, report.counts["updates"] + 1))
+    assert [each.step for each in read.Scalars("train/loss")] == list(range(1, report.counts["updates"] + 1))
+    assert [each.step for each in read.Scalars("validate/loss")] == [1, 2]
+
+
 def test_tensorboard_that_is_not_installed_is_told_before_weights_load(monkeypatch):
     monkeypatch.setattr("mercat.training.tracking.find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"mercat\[tensorboard\]"):

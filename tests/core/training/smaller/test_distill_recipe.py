@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import gzip
 import os
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,7 +22,7 @@ from mercat.errors import ConfigError, DataError
 from mercat.jobs import train_recipe
 from mercat.testing.training import RecipeContract, topic_examples, train_in
 from mercat.training.classifying.linear import Linear
-from mercat.training.data import read_parts
+from mercat.training.data import read_parts, save_rows
 from mercat.training.loop.batches import Encoded
 from mercat.training.progress import silent
 from mercat.training.report import load_report
@@ -81,6 +82,30 @@ class TestDistillKeepsTheContract(RecipeContract):
         assert min(teacher["texts_per_s"], student["texts_per_s"]) > 0
         (note,) = [each for each in report.notes if "teacher accuracy" in each]
         assert f"student accuracy {student['accuracy']:.4f}, {student['parameters']:,} parameters" in note
+
+
+@pytest.mark.parametrize("known", [4, 15])
+def test_rows_that_the_teacher_has_learned_from_do_not_judge_it(store, tmp_path, tiny_bert, known):
+    """A few-shot classifier that was refitted has learned from all of them, another one perhaps from some."""
+    store.upsert(topic_examples(150), collection="intents")
+    parts = read_parts(store, "intents")
+    assert len(parts.validation) == 15
+    save_rows(tmp_path, replace(parts, train=[*parts.train, *parts.validation[:known]], validation=()))
+    teacher = Rule()
+    teacher.artifact = SimpleNamespace(folder=tmp_path)
+    recipe = Distill(Transformer(str(tiny_bert)), teacher=teacher, collection="intents", **{**QUICK, "epochs": 1})
+    report = load_report(train_in(tmp_path, recipe, store=store).folder)
+    notes = "; ".join(report.notes)
+    assert f"The teacher has learned from {known} of the 15 validation rows" in notes
+    rest = parts.validation[known:]
+    if not rest:
+        assert "no figure says which of the two is better" in notes
+        assert report.details["teacher"]["accuracy"] is report.details["student"]["accuracy"] is None
+        return
+    assert "both are compared on the other 11" in notes
+    guessed = [teacher.labels[at] for at in teacher.scores([row.text for row in rest]).argmax(axis=1)]
+    right = np.mean([label == row.label for label, row in zip(guessed, rest, strict=True)])
+    assert report.details["teacher"]["accuracy"] == pytest.approx(right)
 
 
 def test_an_interrupted_run_gives_the_figures_of_a_whole_one_and_asks_once(resumes, store, tiny_bert):

@@ -13,7 +13,7 @@ pytest.importorskip("torch")
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from mercat.artifacts import Artifacts
+from mercat.artifacts import Artifacts, load_arrays
 from mercat.classifiers.trained import TrainedClassifier
 from mercat.encoders import export, parity
 from mercat.encoders.hashing import Hashing
@@ -23,8 +23,10 @@ from mercat.heads import load_head
 from mercat.store import Store
 from mercat.testing.training import RecipeContract, topic_examples, train_in
 from mercat.training.base import Run
+from mercat.training.classifying.few_shot import FewShot
 from mercat.training.classifying.full import Full
 from mercat.training.classifying.linear import Linear
+from mercat.training.data import read_parts, row_hashes
 from mercat.training.progress import silent
 from mercat.training.report import load_report
 from mercat.training.smaller import quantise
@@ -179,8 +181,40 @@ def test_an_artifact_that_is_not_there_is_told(originals, filled, tmp_path):
 def test_rows_of_another_collection_cannot_calibrate(originals, store, tmp_path):
     store.upsert(topic_examples(60, seed=9), collection="intents")
     run = Run("intents", store, tmp_path / "scratch", 0, silent)
-    with pytest.raises(DataError, match="validation rows that it was chosen on"):
+    with pytest.raises(DataError, match="none of the 15 that it was chosen on"):
         Quantise(originals, artifact="tuned", collection="intents").train(run, None)
+
+
+@pytest.fixture(scope="module")
+def refitted(tmp_path_factory, tiny_bert):
+    """Artifacts with "few", a few-shot classifier that learned from its validation rows too in the end."""
+    folder = tmp_path_factory.mktemp("refitted")
+    made, quick = Artifacts(folder / "artifacts"), {"epochs": 1, "freeze_layers": 0, "memory": 0.0}
+    with Store.open(f"sqlite:///{folder}/mercat.db") as store:
+        store.upsert(topic_examples(90), collection="intents")
+        recipe = FewShot(Transformer(str(tiny_bert)), collection="intents", **quick)
+        train(recipe, name="few", store=store, artifacts=made, scratch_root=folder / "scratch", recipe_name="few-shot")
+    return made
+
+
+def test_one_that_was_refitted_is_refused_while_no_other_rows_are_there(refitted, store, tmp_path):
+    store.upsert(topic_examples(90), collection="intents")
+    recipe = Quantise(refitted, artifact="few", collection="intents", validation_share=0.2)
+    with pytest.raises(DataError, match="made by 'few-shot' and learned from them as well") as caught:
+        train_in(tmp_path, recipe, store=store)
+    assert caught.value.next.startswith("refit = false")
+
+
+def test_one_that_was_refitted_is_judged_on_rows_that_came_in_since(refitted, store, tmp_path):
+    store.upsert([*topic_examples(90), *topic_examples(60, seed=8)], collection="intents")
+    recipe = Quantise(refitted, artifact="few", collection="intents", validation_share=0.2, max_drop=1.0)
+    artifact = train_in(tmp_path, recipe, store=store)
+    saved = load_arrays(refitted.open("few").folder / "rows.safetensors")
+    new = [row for row in read_parts(store, "intents", validation_share=0.2).validation if "-8-" in row.id]
+    assert not np.isin(row_hashes(new), np.concatenate([saved["train"], saved["test"]])).any()
+    report = load_report(artifact.folder)
+    assert report.metrics["accuracy"].n == len(new) > 0
+    assert any(f"on {len(new)} validation rows that came in since" in note for note in report.notes)
 
 
 @pytest.mark.parametrize("settings", [{"max_drop": -0.1}, {"target_error": 2.0}, {"test_share": 0.95}])

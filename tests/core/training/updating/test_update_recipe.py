@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -12,11 +14,13 @@ from mercat.errors import ArtifactError, ConfigError, DataError, FingerprintErro
 from mercat.heads import MemoryHead, load_head
 from mercat.testing.training import RecipeContract, topic_examples, train_in
 from mercat.training.base import Run
+from mercat.training.classifying.classifier import Scorer
 from mercat.training.classifying.linear import Linear
 from mercat.training.data import row_hashes, unseen
 from mercat.training.progress import silent
 from mercat.training.report import load_report
 from mercat.training.train import evaluate
+from mercat.training.updating.gate import Gate, Standing, best_of, compared, holders
 from mercat.training.updating.update import Update
 from mercat.values import Example
 
@@ -151,6 +155,68 @@ def test_small_falls_do_not_add_up(store, tmp_path, first):
     third = train_in(tmp_path, update(tmp_path, max_drop=1.0, max_label_drop=1.0), store=store)
     assert third.details["regression"]["accuracy"] >= bar
     assert third.details["regression"]["rows"] == second.details["regression"]["rows"]
+
+
+def standing(accuracy, **labels):
+    return Standing(accuracy, labels)
+
+
+def test_a_slow_slide_of_one_label_is_stopped_though_no_step_is_deep():
+    """Ten rows of 'card': each version finds one fewer than the last, and the accuracy stays where it is."""
+    true = ["card"] * 10 + ["refund"] * 30
+    rows = [Example(f"r{at}", f"text {at}", label) for at, label in enumerate(true)]
+
+    def version(missed):
+        """Misses so many of 'card' and, so that accuracy stays, the fewer of 'refund'."""
+        wrong = {*range(missed), *range(10, 14 - missed)}
+        labels = ("card", "refund")
+
+        def scores(texts):
+            found = [int(text.split()[1]) for text in texts]
+            right = np.array([labels.index(true[at]) for at in found])
+            return np.eye(2)[[1 - each if at in wrong else each for at, each in zip(found, right, strict=True)]]
+
+        return Scorer(labels, scores)
+
+    gate, versions = Gate(0.01, 0.1), {}
+    for number in range(3):
+        found = compared(rows, version(number), version(number + 1))
+        versions[f"{number}"] = standing(
+            found.before["accuracy"].value, **{each.label: each.before for each in found.labels}
+        )
+        reasons = gate.reasons(found, best=best_of(versions.values()), lost=())
+        assert bool(reasons) is (number > 0), "two rows of ten below the best one"
+        assert gate.reasons(found, best=best_of([versions[f"{number}"]]), lost=()) == [], "the last one alone says yes"
+    assert reasons == [
+        "Of 'card' it finds 0.70, the best version 1.00, the last version 0.80 (10 rows); 0.1 less is allowed"
+    ]
+
+
+def test_what_is_the_best_in_nothing_is_not_kept():
+    versions = {"1": standing(0.9, card=1.0, wire=0.5), "2": standing(0.8, card=0.9, wire=0.7), "3": standing(0.7)}
+    assert holders(versions).keys() == {"1", "2"}
+    assert best_of(versions.values()) == standing(0.9, card=1.0, wire=0.7)
+
+
+def test_a_version_that_is_gone_is_no_bar(store, tmp_path, first):
+    """A better first version on record counts while its folder is there."""
+    free = {"max_drop": 1.0, "max_label_drop": 1.0}
+    store.upsert(topic_examples(60, seed=9), collection="intents")
+    second = train_in(tmp_path, update(tmp_path, **free), store=store)
+    assert second.details["regression"]["versions"].keys() == {"0001"}
+    file = second.folder / "artifact.json"
+    said = json.loads(file.read_text())
+    said["details"]["regression"]["versions"]["0001"] = {"accuracy": 1.0, "labels": {"card": 2.0}}
+    file.write_text(json.dumps(said))
+    store.upsert(topic_examples(60, seed=10), collection="intents")
+    third = train_in(tmp_path, update(tmp_path, max_drop=1.0), store=store)
+    assert "Of 'card' it finds" in third.details["withheld"]
+    assert "the best version 2.00" in third.details["withheld"]
+    Artifacts(tmp_path / "artifacts").promote("intents", "0002")
+    shutil.rmtree(first.folder)
+    fourth = train_in(tmp_path, update(tmp_path, max_drop=1.0, max_label_drop=0.99), store=store)
+    assert "withheld" not in fourth.details
+    assert fourth.details["regression"]["versions"].keys() == {"0002"}
 
 
 def test_the_regression_set_stays_frozen_and_chooses_nothing(store, tmp_path, first):

@@ -1,7 +1,8 @@
-"""What the whole run shares: which tests are too long for every day, one PostgreSQL server, and a tiny encoder."""
+"""What the whole run shares: cores, which tests are too long for every day, one PostgreSQL server, a tiny encoder."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,11 @@ if TYPE_CHECKING:
 
     from mercat.testing.store import PostgresForTests
 
+
+# As many processes as cores run tests, and each library would start a thread for every core and let those that wait spin:
+# a training of a second takes ten. These leave alone `mercat.compute.cores`, which OMP_NUM_THREADS would not.
+for name, value in {"MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}.items():
+    os.environ.setdefault(name, value)  # read when a library loads, so before any test file is
 
 LONG = "long: pytest -m slow runs it"
 

@@ -48,16 +48,16 @@ def records(path):
     """Return (name of the run, its project, every figure by name, its id) of a run's file."""
     from wandb.proto import wandb_internal_pb2
 
-    name, project, figures, key = "", "", {}, ""
+    name, project, figures, run_id = "", "", {}, ""
     for data in chunks(path.read_bytes()):
         record = wandb_internal_pb2.Record()
         record.ParseFromString(data)
         if record.HasField("run"):
-            name, project, key = record.run.display_name, record.run.project, record.run.run_id
+            name, project, run_id = record.run.display_name, record.run.project, record.run.run_id
         for item in record.history.item if record.HasField("history") else ():
             key = item.key or "/".join(item.nested_key)
             figures.setdefault(key, []).append(json.loads(item.value_json))
-    return name, project, figures, key
+    return name, project, figures, run_id
 
 
 def chunks(data):

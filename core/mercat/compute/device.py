@@ -47,6 +47,11 @@ def cpu_flags() -> frozenset[str]:
     return frozenset(found.partition(":")[2].split())
 
 
+def native_bfloat16() -> list[str]:
+    """Return the instruction sets by which this CPU computes in bfloat16; empty if it does not."""
+    return sorted(cpu_flags() & {"amx_bf16", "avx512_bf16"})
+
+
 def _device(wanted: str) -> tuple[str, str]:
     if wanted == "cpu":
         return "cpu", "cpu as asked"
@@ -68,5 +73,5 @@ def _dtype(device: str) -> tuple[str, str]:
         import torch
 
         return ("bfloat16", "bfloat16 on CUDA") if torch.cuda.is_bf16_supported() else ("float16", "float16 on CUDA")
-    native = sorted(cpu_flags() & {"amx_bf16", "avx512_bf16"}) if device == "cpu" else []
+    native = native_bfloat16() if device == "cpu" else []
     return ("bfloat16", f"bfloat16 by {native[0]}") if native else ("float32", "float32")

@@ -8,19 +8,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ids = Sequence[int]
+_MANY = 16  # with so many batches for each lane, one more or less at the end is no matter
 
 
 def plan(lengths: Sequence[int], *, budget: int, lanes: int = 1, least: int = 256) -> list[list[int]]:
     """Return the positions of all rows in batches of at most `budget` tokens, padding included, longest first.
 
-    With several lanes the budget shrinks, down to `least` tokens, until each lane has work. A row that is longer than
-    the budget is a batch of its own.
+    With several lanes the budget shrinks, down to `least` tokens, until each lane has work, and a few batches are cut
+    so that all lanes end at about the same time. A row that is longer than the budget is a batch of its own.
     """
     fair = -(-sum(lengths) // max(1, lanes))
     budget = max(min(budget, fair), min(least, budget))
+    order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    batches = _fill(order, lengths, budget)
+    if lanes > 1 and 1 < len(batches) < _MANY * lanes:
+        return _even(order, lengths, budget, -(-len(batches) // lanes) * lanes)
+    return batches
+
+
+def _even(order: Sequence[int], lengths: Sequence[int], budget: int, most: int) -> list[list[int]]:
+    """Return at most so many batches by the smallest budget that is enough for them, which makes them most alike."""
+    low, high = 0, budget  # the first is too small for any text, the second is enough
+    while high - low > 1:
+        middle = (low + high) // 2
+        if len(_fill(order, lengths, middle)) <= most:
+            high = middle
+        else:
+            low = middle
+    return _fill(order, lengths, high)
+
+
+def _fill(order: Sequence[int], lengths: Sequence[int], budget: int) -> list[list[int]]:
     batches: list[list[int]] = []
     width = 0
-    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
+    for row in order:
         if not batches or (len(batches[-1]) + 1) * width > budget:
             batches.append([])
             width = max(1, lengths[row])

@@ -127,7 +127,7 @@ def require_rows(loss: str, rows: Sequence[Example], collection: str) -> None:
     other = "online-contrastive" if needs == "labels" else "batch-hard-triplet"
     raise DataError(
         f"loss = '{loss}' learns from {_ROWS[needs]}, in the collection '{collection}'",
-        f"{pairs} of its {len(rows)} rows are pairs",
+        f"{pairs} of {len(rows)} rows are pairs",
         f"another collection, or loss = 'grouped' or '{other}'",
     )
 

@@ -24,7 +24,7 @@ from mercat.training.contrast.material import (
     read_parts_for_contrast,
 )
 from mercat.training.contrast.search import Search
-from mercat.training.data import Parts, Split, check_shares, read_examples, save_rows, unseen_test_rows
+from mercat.training.data import Parts, Split, check_shares, save_rows, unseen_test_rows
 from mercat.training.tracking import Tracker
 
 try:
@@ -58,10 +58,9 @@ except ImportError as error:
 class Contrastive:
     """Fine-tunes an encoder so that a text is nearer to its partner than to all others of the batch (see `Grouped`).
 
-    That is `loss` "grouped". All others are those of sentence-transformers, computed by it on vectors of length 1; each
-    needs rows of its own (see `losses`). `margin` is that of triplets and of pairs with a label.
-    Epochs are chosen by "mrr@10" on the validation part; where pairs have numbers by Spearman's correlation of their
-    cosines, where they have labels by the "auroc".
+    That is `loss` "grouped". The others are those of sentence-transformers, computed by it on vectors of length 1; each
+    needs rows of its own. `margin` is that of triplets and of pairs with a label. Epochs are chosen by "mrr@10" on the
+    validation part; where pairs have numbers by Spearman's correlation of their cosines, where labels by the "auroc".
 
     `collection` holds pairs (`text`, searched with, and `text_pair`, to be found) or labelled rows, of which two of one
     label are partners. Where pairs are labelled too, only those of `positive_label` count. Larger batches are harder
@@ -211,8 +210,9 @@ class Contrastive:
         }
         if of_scored_pairs(self.loss):
             return read_scored_parts(run.store, self.collection, loss=self.loss, **shares)
-        require_rows(self.loss, read_examples(run.store, self.collection), self.collection)
-        return read_parts_for_contrast(run.store, self.collection, positive_label=self.positive_label, **shares)
+        parts = read_parts_for_contrast(run.store, self.collection, positive_label=self.positive_label, **shares)
+        require_rows(self.loss, parts.train, self.collection)
+        return parts
 
     def _material(self, parts: Parts) -> Material | ScoredPairs:
         if of_scored_pairs(self.loss):

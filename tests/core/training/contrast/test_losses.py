@@ -192,7 +192,9 @@ def test_labels_are_the_positive_one_or_not():
         of(parts_of(["a", "b", "c"]), "")
 
 
-@pytest.mark.parametrize(("loss", "labels", "said"), [("angle", "xy", "have to be numbers"), ("cosent", "33", "differ")])
+@pytest.mark.parametrize(
+    ("loss", "labels", "said"), [("angle", "xy", "have to be numbers"), ("cosent", "33", "differ")]
+)
 def test_numbers_that_are_none_or_all_the_same_are_refused(loss, labels, said):
     with pytest.raises(DataError, match=said):
         scored_pairs_of(parts_of(labels), "c", loss=loss, positive_label="")
@@ -220,7 +222,12 @@ def test_other_rows_are_refused_in_three_parts(loss, rows, found, cure):
 
 
 def test_rows_that_fit_are_taken():
-    for loss, row in (("grouped", PAIR), ("triplet", SINGLE), ("multiple-negatives", PAIR), ("batch-all-triplet", SINGLE)):
+    for loss, row in (
+        ("grouped", PAIR),
+        ("triplet", SINGLE),
+        ("multiple-negatives", PAIR),
+        ("batch-all-triplet", SINGLE),
+    ):
         require_rows(loss, [row], "mine")
 
 

@@ -71,15 +71,11 @@ def recipe(tiny_bert):
 def test_a_tiny_model_learns_by_it(recipe, store, tmp_path, loss):
     store.upsert(rows_for(loss), collection="intents")
     report = load_report(train_in(tmp_path, recipe(loss=loss), store=store).folder)
-    first, *_, last = [epoch["validation"] for epoch in report.details["history"]]
-    chosen = {"cosent": "spearman", "angle": "spearman", "cosine": "spearman"}.get(loss, "auroc")
-    if loss in OF_PAIRS:
-        assert report.metrics.keys() == {chosen}
-        assert report.metrics[chosen].value > report.details["before"][chosen] + 0.1, (report.metrics, last)
-    else:
-        assert report.metrics.keys() == {"recall@1", "mrr@10"}
-        assert report.metrics["mrr@10"].value >= report.details["before"]["mrr@10"]
-        assert last["loss"] < first["loss"], (first, last)
+    before, (first, *_, last) = report.details["before"], report.details["history"]
+    chosen = "mrr@10" if loss not in OF_PAIRS else "auroc" if "contrastive" in loss else "spearman"
+    assert report.metrics.keys() == ({chosen} if loss in OF_PAIRS else {"recall@1", "mrr@10"})
+    assert last["train"]["loss"] < first["train"]["loss"], (first, last)
+    assert report.metrics[chosen].value > before[chosen], (report.metrics, before)
 
 
 @pytest.mark.parametrize(("loss", "figure"), [("cosine", "spearman"), ("online-contrastive", "auroc")])

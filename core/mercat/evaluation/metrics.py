@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ __all__ = [
     "accuracy",
     "aurc",
     "auroc",
+    "auroc_difference",
     "classification",
     "confusion",
     "coverage",
@@ -99,6 +100,24 @@ def auroc(
 ) -> Metric:
     """Return the chance that a positive row scores above a negative one, ties counting half; NaN without either."""
     truth = np.asarray(positive, dtype=bool)
+    return of_rows(_auroc(truth, scores), len(truth), seed=seed, n=n, groups=groups)
+
+
+def auroc_difference(
+    positive: NDArray[np.bool_] | Sequence[bool],
+    ours: NDArray[Any] | Sequence[float],
+    theirs: NDArray[Any] | Sequence[float],
+    *,
+    seed: int = 0,
+    n: int = 1000,
+) -> Metric:
+    """Return ours minus theirs, paired: the same rows are drawn for both."""
+    truth = np.asarray(positive, dtype=bool)
+    left, right = _auroc(truth, ours), _auroc(truth, theirs)
+    return of_rows(lambda weights: left(weights) - right(weights), len(truth), seed=seed, n=n)
+
+
+def _auroc(truth: NDArray[np.bool_], scores: NDArray[Any] | Sequence[float]) -> Callable[[Weights], NDArray[Any]]:
     _, rank = np.unique(np.asarray(scores, dtype=np.float64), return_inverse=True)
     order = np.argsort(rank, kind="stable")
     starts = np.flatnonzero(np.diff(rank[order], prepend=-1))
@@ -112,7 +131,7 @@ def auroc(
         wins = (up * below).sum(axis=1)
         return np.asarray(np.where(pairs > 0, wins / np.where(pairs > 0, pairs, 1.0), np.nan))
 
-    return of_rows(figure, len(truth), seed=seed, n=n, groups=groups)
+    return figure
 
 
 def coverage(

@@ -71,6 +71,10 @@ class Grouped:
         unique = unique[unique >= 0]
         vectors = model([self.texts.ids[number] for number in unique])
         groups = torch.from_numpy(self.texts.groups[unique]).to(vectors.device)
+        return self.compared(vectors, groups)
+
+    def compared(self, vectors: torch.Tensor, groups: torch.Tensor) -> Step:
+        """Return the contrast over the vectors of a batch, shape (texts, dimensions), and their groups, (texts,)."""
         return contrast(vectors, groups, temperature=self._temperature)
 
     def validate(self, model: torch.nn.Module) -> Mapping[str, float]:

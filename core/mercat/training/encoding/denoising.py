@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mercat.artifacts import ArtifactWriter
 from mercat.encoders.base import Encoder, Role
@@ -18,7 +17,7 @@ from mercat.encoders.transformer import Transformer
 from mercat.errors import ConfigError, DataError, missing_extra
 from mercat.evaluation import splits
 from mercat.training.base import Evaluation, Report, Run
-from mercat.training.contrast.before import beside_before, report_on
+from mercat.training.contrast.before import PerQuery, beside_before, report_on
 from mercat.training.contrast.search import Search, figures_per_query
 from mercat.training.data import save_rows
 from mercat.training.encoding.texts import counts_of_texts, digest_of_texts, read_texts, unseen_texts
@@ -237,9 +236,9 @@ def _thinned_texts(base: Transformer, texts: Sequence[str]) -> list[str]:
     return [str(text) for text in tokenizer.decode_batch(left)]
 
 
-def _found(encoder: Encoder, asked: Sequence[str], texts: Sequence[str]) -> dict[str, NDArray[np.float64]]:
-    """Return recall and reciprocal rank of each text: shapes (texts,)."""
+def _found(encoder: Encoder, asked: Sequence[str], texts: Sequence[str]) -> PerQuery:
+    """Return recall and reciprocal rank of each text."""
     numbers = np.arange(len(texts))
     search = Search(asked, numbers, texts, numbers)
     vectors = (encoder.encode(each, role=ROLE) for each in (asked, texts))
-    return figures_per_query(search.ranks(*vectors))
+    return PerQuery(figures_per_query(search.ranks(*vectors)))

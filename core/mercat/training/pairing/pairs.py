@@ -44,12 +44,11 @@ try:
     from mercat.training.loop.settings import LoopSettings
     from mercat.training.loop.tuning import Adapt, Tuning
     from mercat.training.loop.weights import sizes
-    from mercat.training.pairing.task import Task
+    from mercat.training.pairing.task import Task, positive_of
 except ImportError as error:
     raise missing_extra("Fine-tuning", error.name or "torch", "train") from error
 
 Target = Literal["labels", "numbers"]
-_POSITIVE = ("1", "yes", "true", "paraphrase", "duplicate", "entailment", "relevant", "match", "same")
 _ALIKE = 0.02  # how far served outputs may lie from those of training, in any number format
 
 
@@ -214,14 +213,7 @@ class Pairs:
             numbers = numbers_of(parts.train)
             require_spread(numbers, self.collection)
             return Task(mean=float(numbers.mean()), scale=float(numbers.std()))
-        usual = [label for label in parts.labels if label.lower() in _POSITIVE]
-        found = self.positive or (usual[0] if usual else parts.labels[-1] if len(parts.labels) == 2 else "")
-        if found not in parts.labels:
-            asked = f"positive = '{self.positive}'" if self.positive else "Which label says that texts belong together"
-            raise ConfigError(
-                asked, f"The labels are {', '.join(parts.labels[:20])}", f"positive = '{parts.labels[0]}'"
-            )
-        return Task(labels=parts.labels, positive=found)
+        return Task(labels=parts.labels, positive=positive_of(parts.labels, self.positive))
 
     def _ready(self, run: Run, parts: Parts, task: Task) -> tuple[Transformer, Any, PooledModel, Fitting]:
         """Return the encoder to begin with, its tokenizer, the model on its device, and what it learns."""

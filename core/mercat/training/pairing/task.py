@@ -10,10 +10,26 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mercat.errors import ConfigError
 from mercat.evaluation.numbers import spearman
 from mercat.training.compare import mean_f1
 from mercat.training.numbers import numbers_of
 from mercat.values import Example
+
+_POSITIVE = ("1", "yes", "true", "paraphrase", "duplicate", "entailment", "relevant", "match", "same")
+
+
+def positive_of(labels: Sequence[str], asked: str, *, key: str = "positive") -> str:
+    """Return the label of texts that belong together: the one asked for, a usual word for yes, or of two the last.
+
+    Raises ConfigError, which names `key`, where that cannot be told.
+    """
+    usual = [label for label in labels if label.lower() in _POSITIVE]
+    found = asked or (usual[0] if usual else labels[-1] if len(labels) == 2 else "")
+    if found not in labels:
+        said = f"{key} = '{asked}'" if asked else "Which label says that texts belong together"
+        raise ConfigError(said, f"The labels are {', '.join(labels[:20])}", f"{key} = '{labels[0]}'")
+    return found
 
 
 @dataclass(frozen=True, slots=True)

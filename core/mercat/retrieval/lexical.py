@@ -21,9 +21,8 @@ class Bm25:
     """Searches one collection by keywords; `use = "bm25"` in `[retrievers.NAME]`.
 
     `k1` says how fast a repeated word stops counting, `b` how much a long text is held back. Changes are seen within
-    `fresh_s` seconds while there are at most `small_changes` of them; the weights of all rows are worked out anew each
-    time, about 0.2 s per million tokens. More changes wait for `refresh`. Inside a workspace the table of keywords is
-    kept in `retrievers/NAME/bm25`. May be used from many threads.
+    `fresh_s` seconds while there are at most `small_changes` of them, and cost what changed; more wait for `refresh`.
+    Inside a workspace the table of keywords is kept in `retrievers/NAME/bm25`. May be used from many threads.
     """
 
     def __init__(

@@ -7,13 +7,14 @@ import pytest
 
 from mercat.errors import ArtifactError
 from mercat.retrieval import keyword_table
-from mercat.retrieval.bm25 import Weights
+from mercat.retrieval.bm25 import Weighed
 from mercat.retrieval.lexical import Bm25
 from mercat.values import Document
 
 
-def numbers(*texts):
-    return [np.array(text, dtype=np.int32) for text in texts]
+def weighed(texts, *, k1=1.5, b=0.75):
+    texts = {str(row): np.array(text, dtype=np.int32) for row, text in enumerate(texts)}
+    return Weighed(k1=k1, b=b).changed(texts, (), among=texts)
 
 
 @pytest.mark.parametrize(("k1", "b"), [(1.5, 0.75), (0.9, 0.4), (1.2, 0.0)])
@@ -21,7 +22,7 @@ def test_the_weights_are_those_of_the_formula(k1, b):
     draw = np.random.default_rng(3)
     texts = [draw.integers(0, 40, size=draw.integers(1, 30)).tolist() for _ in range(60)]
     average = sum(map(len, texts)) / len(texts)
-    ours = Weights(numbers(*texts), k1=k1, b=b)
+    ours = weighed(texts, k1=k1, b=b)
     for query in ([3], [1, 2, 3], [5, 5, 9], list(range(40))):
         expected = np.zeros(len(texts))
         for token in query:
@@ -30,18 +31,56 @@ def test_the_weights_are_those_of_the_formula(k1, b):
             for row, text in enumerate(texts):
                 count = text.count(token)
                 expected[row] += rarity * count / (count + k1 * (1 - b + b * len(text) / average))
-        np.testing.assert_allclose(ours.scores(query), expected, rtol=1e-4, atol=1e-6)
+        found = ours.best(query, 100)
+        assert dict(found) == pytest.approx({str(row): score for row, score in enumerate(expected) if score})
+        assert found == sorted(found, key=lambda one: (-one[1], one[0]))
+        assert ours.best(query, 7) == found[:7]
 
 
 def test_by_hand():
     """Two texts of 2 and 4 words; word 0 is in one of them, twice: rarity ln(1 + 1.5/1.5), length factor 1 + b/3."""
-    weights = Weights(numbers([1, 2], [0, 0, 1, 3]), k1=1.0, b=0.75)
-    np.testing.assert_allclose(weights.scores([0]), [0.0, np.log(2) * 2 / (2 + 1.25)], rtol=1e-6)
+    assert weighed([[1, 2], [0, 0, 1, 3]], k1=1.0).best([0], 5) == [("1", pytest.approx(np.log(2) * 2 / (2 + 1.25)))]
 
 
 def test_no_texts_and_unknown_words():
-    assert Weights([], k1=1.5, b=0.75).scores([1]).shape == (0,)
-    assert Weights(numbers([0]), k1=1.5, b=0.75).scores([7]).tolist() == [0.0]
+    assert weighed([]).best([1], 3) == []
+    assert weighed([[0]]).best([7, -1], 3) == []
+
+
+def test_any_order_of_changes_ends_where_a_fresh_start_would():
+    """Rows come, change and go in batches of every size; after each the answers are those of a table made at once."""
+    draw = np.random.default_rng(5)
+    ours, texts = Weighed(k1=1.5, b=0.75), {}
+    for _ in range(120):
+        put = {
+            str(key): draw.integers(0, 30, size=draw.integers(1, 12)).astype(np.int32)
+            for key in draw.integers(0, 200, size=draw.choice([0, 1, 1, 2, 40]))
+        }
+        gone = {str(key) for key in draw.integers(0, 200, size=draw.integers(0, 8))} - put.keys()
+        texts = {key: text for key, text in {**texts, **put}.items() if key not in gone}
+        before = ours.best([1, 2, 3], 10)
+        after = ours.changed(put, gone, among=texts)
+        assert ours.best([1, 2, 3], 10) == before, "who searches meanwhile sees what was there"
+        ours = after
+        fresh = Weighed(k1=1.5, b=0.75).changed(texts, (), among=texts)
+        allowed = set(list(texts)[::3])
+        for query in ([4], [1, 2, 2, 29]):
+            assert ours.best(query, 10) == fresh.best(query, 10)
+            assert ours.best(query, 10, allowed=allowed) == fresh.best(query, 10, allowed=allowed)
+    assert len(ours.segments) <= 6
+    assert sum(len(segment.ids) for segment in ours.segments) <= 2 * len(texts)
+
+
+def test_a_change_touches_small_segments_only():
+    texts = {str(row): np.array([row % 7, 1], dtype=np.int32) for row in range(1000)}
+    ours = Weighed(k1=1.5, b=0.75).changed(texts, (), among=texts)
+    for row in range(100):
+        new = {f"n{row}": np.array([3], dtype=np.int32)}
+        texts |= new
+        ours = ours.changed(new, (), among=texts)
+        assert ours.segments[0].living == 1000, "the large one is as it was"
+    assert len(ours.segments) <= 6
+    assert ours.texts == 1100
 
 
 @pytest.fixture

@@ -110,7 +110,9 @@ class Weighed:
     def best(self, query: Iterable[int], k: int, *, allowed: Collection[str] | None = None) -> list[tuple[str, float]]:
         """Return the ids and scores of the best `k` texts that have a word of the query, equal scores by id.
 
-        A word that comes twice counts twice.
+        A word that comes twice counts twice. The score is BM25's over the sum of the rarities of the query's words,
+        which no text can reach: in [0, 1), and of the same meaning for every query. Words in no text count below the
+        line as well.
         """
         found = zip(self.segments, self._scored(query), strict=True)
         scores = [_among(segment, each, allowed) for segment, each in found]
@@ -129,18 +131,19 @@ class Weighed:
 
     def _scored(self, query: Iterable[int]) -> list[Scores]:
         """Return the scores of the texts of each segment, shape (texts,); those that are gone have 0."""
-        scored = [np.zeros(len(segment.ids), dtype=np.float32) for segment in self.segments]
+        scored, ceiling = [np.zeros(len(segment.ids), dtype=np.float32) for segment in self.segments], 0.0
         for word in query:
             places = [segment.holding(word) for segment in self.segments]
             texts = sum(segment.number_holding(place) for segment, place in zip(self.segments, places, strict=True))
             rarity = np.float32(np.log1p((self.texts - texts + 0.5) / (texts + 0.5)))
+            ceiling += float(rarity)
             for segment, held_back, scores, place in zip(self.segments, self._held_back, scored, places, strict=True):
                 rows, counts = segment.rows[place], segment.counts[place]
                 scores[rows] += rarity * counts / (counts + held_back[rows])
         for segment, scores in zip(self.segments, scored, strict=True):
             if segment.living < len(segment.ids):
                 scores[~segment.alive] = 0.0
-        return scored
+        return [scores / np.float32(max(ceiling, 1e-9)) for scores in scored]
 
 
 def _among(segment: Segment, scores: Scores, allowed: Collection[str] | None) -> Scores:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +22,26 @@ _BACKEND = "bm25"
 class KeywordTable:
     """Tokens per row. Searches see the state of the last `finish`.
 
-    With a `folder` the tokens are saved there, so that a start does not cut every text again.
+    With a `folder` the tokens are saved there, so that a start does not cut every text again. `stems` and `stopwords`:
+    see `keywords`.
     """
 
-    def __init__(self, rows: Rows, folder: Path | None, *, k1: float, b: float, fresh: bool = False) -> None:
+    def __init__(
+        self,
+        rows: Rows,
+        folder: Path | None,
+        *,
+        k1: float,
+        b: float,
+        stems: bool = False,
+        stopwords: bool = True,
+        fresh: bool = False,
+    ) -> None:
         self.sequence = 0
         self._rows, self._folder = rows, folder
-        self._cut = f"keywords/{segmenter()}"  # texts and questions must be cut the same way
+        self._words = partial(keywords, stems=stems, stopwords=stopwords)
+        cut = (segmenter(), *(["stems"] if stems else []), *(["no stopwords"] if not stopwords else []))
+        self._cut = f"keywords/{'+'.join(cut)}"  # texts and questions must be cut the same way
         self._tokens: dict[str, Tokens] = {}
         self._number: dict[str, int] = {}  # of each token
         if folder is not None and not fresh:
@@ -37,14 +51,14 @@ class KeywordTable:
 
     def search(self, text: str, k: int, *, allowed: Collection[str] | None) -> Ranked:
         """Return the best `k` rows that share a keyword with the text."""
-        number = self._number
-        return self._seen.best([number[token] for token in keywords(text) if token in number], k, allowed=allowed)
+        query = [self._number.get(token, -1) for token in self._words(text)]  # -1 is in no text
+        return self._seen.best(query, k, allowed=allowed)
 
     def take_in(self, changes: Sequence[Change]) -> tuple[int, int]:
         """Cut the texts that changed; see `Derived.take_in`."""
         put_in = taken_out = 0
         for change in changes:
-            tokens = keywords(self._rows.text(change.row)) if change.row is not None else []
+            tokens = self._words(self._rows.text(change.row)) if change.row is not None else []
             if tokens:
                 self._tokens[change.id] = self._numbered(tokens)
                 put_in += 1

@@ -22,8 +22,8 @@ class Bm25:
 
     A hit's score is the share of the question's weight that its text has, in [0, 1): rare words weigh more than common
     ones, and 1 would be every word, endlessly often. `stems` takes the endings of English words off, so that
-    "retrieval" meets "retrieving"; without `stopwords` the commonest words of questions and texts do not count at all. Chinese is
-    cut by jieba where it is installed, otherwise into pairs of characters.
+    "retrieval" meets "retrieving"; without `stopwords` the commonest words of questions and texts do not count at all.
+    Chinese is cut by jieba where it is installed, otherwise into pairs of characters.
 
     `k1` says how fast a repeated word stops counting, `b` how much a long text is held back. Changes are seen within
     `fresh_s` seconds while there are at most `small_changes` of them, and cost what changed; more wait for `refresh`.

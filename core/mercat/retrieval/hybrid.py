@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mercat.artifacts import Artifacts
 from mercat.encoders.base import Encoder
@@ -14,9 +15,11 @@ from mercat.retrieval.base import Progress, Reranker
 from mercat.retrieval.dense import Dense
 from mercat.retrieval.fused import Fused, How
 from mercat.retrieval.fusion import RRF_K
+from mercat.retrieval.highlights import highlighted
 from mercat.retrieval.lexical import Bm25
 from mercat.retrieval.rows import RowKind
 from mercat.store import Store
+from mercat.values import Hit
 
 WEIGHTS = (1.0, 0.6)
 """Of a cosine and of a share of the question's weight. Chosen on SciFact's training queries, half of StackFAQ's threads
@@ -28,8 +31,8 @@ class Hybrid(Fused):
 
     By default the scores of both are added up, those of the keywords with the weight 0.6: a cosine says how near a text
     is, and a share of the question's weight how much of it the text covers, so words that cover little count little.
-    `weights` are those of the dense and the keyword leg, `artifact` names learned ones. The rest: see `Dense`, `Bm25`
-    and `Fused`.
+    `weights` are those of the dense and the keyword leg, `artifact` names learned ones. With
+    `highlight` the hits say what in their text was found. The rest: see `Dense`, `Bm25` and `Fused`.
     """
 
     def __init__(
@@ -52,11 +55,13 @@ class Hybrid(Fused):
         near_duplicates: float = 0.0,
         reranker: Reranker | None = None,
         rerank: int = 20,
+        highlight: bool = False,
         fresh_s: float = 1.0,
         workspace_folder: Path | None = None,
         section_name: str = "",
         ticks: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._encoder, self._stems, self._highlight = encoder, stems, highlight
         self._dense = Dense(
             encoder,
             index,
@@ -94,6 +99,13 @@ class Hybrid(Fused):
             reranker=reranker,
             rerank=rerank,
         )
+
+    def search_many(
+        self, texts: Sequence[str], *, k: int = 10, filters: Mapping[str, Any] | None = None
+    ) -> list[list[Hit]]:
+        """Return at most `k` hits per text, best first; see `Fused.search_many`."""
+        found = super().search_many(texts, k=k, filters=filters)
+        return highlighted(texts, found, stems=self._stems, encoder=self._encoder) if self._highlight else found
 
     def move_to(self, target: IndexFactory, *, progress: Progress | None = None) -> Moved:
         """Copy the vectors of the dense leg into another index; see `Dense.move_to`."""

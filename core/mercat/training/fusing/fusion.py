@@ -78,7 +78,10 @@ class Fusion:
         )
 
     def train(self, run: Run, writer: ArtifactWriter) -> Report:
-        """Choose the weights on the train part, and say what they bring on the validation part."""
+        """Choose the weights on the train part, and say what they bring on the validation part.
+
+        Raises DataError for too few questions.
+        """
         started, parts = self._monotonic(), self.rows(run)
         questions = len({row.text for row in parts.train})
         if questions < self.least:

@@ -27,7 +27,6 @@ NEED_AN_EXTRA: dict[str, tuple[str, ...]] = {
         "mercat_financial_sentiment.recipe",
     ),
     "sklearn": ("mercat.evaluation.baselines", "mercat.heads.fitting"),
-    "bm25s": tuple(f"mercat.retrieval.{name}" for name in ("bm25", "hybrid", "keyword_table", "lexical")),
     "faiss": ("mercat.indexes.faiss",),
 }
 FREE = {

@@ -35,7 +35,7 @@ CORE = {
     "retrievers": (
         ("dense", "mercat.retrieval.dense:Dense", "Nearest vectors of one encoder"),
         ("bm25", "mercat.retrieval.lexical:Bm25", "Keyword search (BM25), English and Chinese"),
-        ("hybrid", "mercat.retrieval.hybrid:Hybrid", "Dense and BM25 joined by reciprocal-rank fusion"),
+        ("hybrid", "mercat.retrieval.hybrid:Hybrid", "Dense and BM25 joined by their scores, learned weights or ranks"),
     ),
     "classifiers": (("trained", "mercat.classifiers.trained:TrainedClassifier", "The current version of an artifact"),),
     "taggers": (("trained", "mercat.predictors.tagger:TrainedTagger", "The spans that an artifact has learned"),),
@@ -80,6 +80,7 @@ CORE = {
             "Turn any encoder into a table of token vectors, for `static`",
         ),
         ("mlm", f"{_ENCODING}.mlm:Mlm", "Train an encoder on texts without labels, or a new one from nothing"),
+        ("fusion", "mercat.training.fusing.fusion:Fusion", "How much the legs of a hybrid retriever count"),
         ("generate", f"{_GENERATING}.generate:Generate", "Fine-tune a language model on texts and the answers to them"),
     ),
     "trackers": (

@@ -107,7 +107,6 @@ EXTRAS = {
     "transformers": "train",
     "peft": "train",
     "sklearn": "train",
-    "bm25s": "serve",
     "tokenizers": "serve",
     "onnxruntime": "serve",
     "faiss": "cpu",

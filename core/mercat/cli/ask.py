@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -19,6 +20,8 @@ from mercat.cli.common import (
     say,
     shown,
 )
+
+_AROUND, _EXCERPT = 30, 120  # characters before what was found, and in all
 
 app = command_app()
 
@@ -62,3 +65,18 @@ def _show(answer: dict[str, Any]) -> None:
     for hit in answer["evidence"]:
         label = f" [dim]{shown(hit['label'])}[/dim]" if hit["label"] else ""
         say(f"  {hit['score']:.3f}{label} {shown(hit['title'] or hit['text'][:100])}")
+        if hit["spans"]:
+            say(f"        {_excerpt(hit['text'], hit['spans'])}")
+
+
+def _excerpt(text: str, spans: Sequence[Sequence[int]]) -> str:
+    """Return the text around what was found, with that in bold."""
+    first = max(spans[0][0] - _AROUND, 0)
+    last = min(first + _EXCERPT, len(text))
+    parts, at = ["…" if first else ""], first
+    for start, end in spans:
+        if start >= last:
+            break
+        parts += [shown(text[at:start]), f"[bold]{shown(text[start : min(end, last)])}[/bold]"]
+        at = min(end, last)
+    return "".join([*parts, shown(text[at:last]), "…" if last < len(text) else ""]).replace("\n", " ")

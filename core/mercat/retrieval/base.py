@@ -27,7 +27,9 @@ class Refreshed:
 class Retriever(Protocol):
     """Finds rows of one collection of the store.
 
-    `filters` maps a metadata column (or `label`, `locale`, `source`) to the value, or list of values, a hit must have.
+    `filters` maps a metadata column (or `label`, `locale`, `source`) to the value, or list of values, a hit must have,
+    or to operators: {"price": {"from": 10, "below": 20}}; `mercat.retrieval.conditions` has them all. Others are a
+    DataError.
     """
 
     collection: str

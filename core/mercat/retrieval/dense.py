@@ -14,8 +14,9 @@ from mercat.encoders.spread import texts_at_once
 from mercat.indexes.base import Index, IndexFactory, IndexInfo
 from mercat.indexes.checks import positive
 from mercat.indexes.move import Moved, move
-from mercat.retrieval.base import Progress, Refreshed
+from mercat.retrieval.base import Progress, Refreshed, Reranker
 from mercat.retrieval.following import PAGE, Follower
+from mercat.retrieval.reranking import rerank_hits
 from mercat.retrieval.rows import Ranked, RowKind, Rows
 from mercat.store import Change, Store
 from mercat.values import Hit
@@ -28,7 +29,8 @@ class Dense:
 
     `text` names the columns that are encoded, joined by "+"; a metadata key is a column too. Changes in the store are
     seen within `fresh_s` seconds while there are at most `small_changes` of them; more wait for `refresh`, and a
-    warning says so. May be used from many threads.
+    warning says so. A `reranker` reads the first `rerank` hits with the question and puts them in its own order. May be
+    used from many threads.
     """
 
     def __init__(
@@ -42,10 +44,13 @@ class Dense:
         text: str = "title+text",
         fresh_s: float = 1.0,
         small_changes: int = 64,
+        reranker: Reranker | None = None,
+        rerank: int = 20,
         section_name: str = "",
         ticks: Callable[[], float] = time.monotonic,
     ) -> None:
         self.collection = collection
+        self._reranker, self._rerank = reranker, positive(rerank)
         self._encoder, self._rows = encoder, Rows(store, collection, rows=rows, text=text)
         self._follower = Follower(
             self._rows,
@@ -64,7 +69,7 @@ class Dense:
     def search_many(
         self, texts: Sequence[str], *, k: int = 10, filters: Mapping[str, Any] | None = None
     ) -> list[list[Hit]]:
-        """Return at most `k` hits per text, best first; the score is the cosine. An empty text finds nothing.
+        """Return at most `k` hits per text, best first; the score is the cosine, or the reranker's. No text, no hits.
 
         ArtifactError before the rows were taken in for the first time; FingerprintError if another encoder did it.
         """
@@ -73,10 +78,15 @@ class Dense:
         ranked: list[Ranked] = [[] for _ in texts]
         asked, vectors = _with_direction(self._encoder, texts, role="query")
         if asked:
-            found = index.search(vectors, k, allowed=self._rows.allowed(filters))
+            first = max(k, self._rerank) if self._reranker else k
+            found = index.search(vectors, first, allowed=self._rows.allowed(filters))
             for position, one in zip(asked, found, strict=True):
                 ranked[position] = list(zip(one.ids, one.scores, strict=True))
-        return self._rows.hits(ranked, filters)
+        hits = self._rows.hits(ranked, filters)
+        if self._reranker is None:
+            return hits
+        pairs = zip(texts, hits, strict=True)
+        return [rerank_hits(self._reranker, text, found, first=self._rerank)[:k] for text, found in pairs]
 
     def refresh(self, *, progress: Progress | None = None) -> Refreshed:
         """Encode what changed in the store since the last time, and save."""

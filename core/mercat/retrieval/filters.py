@@ -1,16 +1,26 @@
-"""Filters: which rows have a value in a column. A column is a field of the row, or a key of its metadata."""
+"""Which rows pass filters. A column is a field of a row, or a key of its metadata; `conditions` says what is asked."""
 
 from __future__ import annotations
 
+import difflib
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import fields
+from datetime import datetime
 from threading import Lock
 from typing import Any
 
+from mercat.retrieval.conditions import Condition, Either, Every, Exists, Not, OneOf, Range, bound_of, columns_of, parse
 from mercat.store import Change
 from mercat.values import Document, Example, Interaction, Passage, Row
 
+
+class _Something:
+    """Stands for a value that no filter can name."""
+
+
+_log = logging.getLogger(__name__)
 _PAGE = 1000
 _FIELDS: dict[type[Any], frozenset[str]] = {
     kind: frozenset(field.name for field in fields(kind)) - {"metadata"}
@@ -27,40 +37,53 @@ def values_of(row: Row, column: str) -> Sequence[Any]:
 
 
 def matches(row: Row, filters: Mapping[str, Any] | None) -> bool:
-    """Say whether a row passes: in every column, one of its values is one of those wanted."""
-    return all(
-        any(value in wanted for value in values_of(row, column))
-        for column, wanted in ((column, _listed(wanted)) for column, wanted in (filters or {}).items())
-    )
+    """Say whether a row passes filters. Raises DataError for filters that cannot be used."""
+    return not filters or passes(row, parse(filters))
+
+
+def passes(row: Row, condition: Condition) -> bool:
+    """Say whether a condition holds of a row."""
+    if isinstance(condition, Every):
+        return all(passes(row, part) for part in condition.parts)
+    if isinstance(condition, Either):
+        return any(passes(row, part) for part in condition.parts)
+    if isinstance(condition, Not):
+        return not passes(row, condition.part)
+    return any(_holds(condition, value) for value in values_of(row, condition.column))
 
 
 class Facets:
     """For each column that was ever asked, which ids have which value; kept up with the store before every answer.
 
-    The first question for a column reads the whole collection once.
+    The first question for a column reads the whole collection once. A column that no row has is no error, as rows may
+    come that have it: nothing passes, and a warning says so.
     """
 
-    def __init__(self, changes: Callable[[int, int], Sequence[Change]]) -> None:
+    def __init__(self, changes: Callable[[int, int], Sequence[Change]], *, contents: str = "a collection") -> None:
         """`changes(after, limit)` returns what changed after a sequence number."""
-        self._changes = changes
+        self._changes, self._contents = changes, contents
         self._lock = Lock()
         self._sequence = 0
+        self._all: set[str] = set()
+        self._known: set[str] = set()  # columns that some row had
         self._ids: dict[str, defaultdict[Hashable, set[str]]] = {}  # column -> value -> ids
         self._marks: dict[str, list[tuple[str, Hashable]]] = {}  # id -> (column, value)
 
     def allowed(self, filters: Mapping[str, Any]) -> set[str]:
-        """Return the ids of the rows that pass."""
+        """Return the ids of the rows that pass. Raises DataError for filters that cannot be used."""
+        condition = parse(filters)
+        columns = list(dict.fromkeys(columns_of(condition)))
         with self._lock:
-            self._cover(filters)
+            self._cover(columns)
             self._catch_up()
-            sets = [self._with(column, _listed(wanted)) for column, wanted in filters.items()]
-        return set.intersection(*sorted(sets, key=len))
+            self._tell_unknown(columns)
+            return self._passing(condition)
 
     def _cover(self, columns: Iterable[str]) -> None:
         new = [column for column in columns if column not in self._ids]
         if new:
             self._ids = {column: defaultdict(set) for column in [*self._ids, *new]}
-            self._marks, self._sequence = {}, 0
+            self._marks, self._sequence, self._all = {}, 0, set()
 
     def _catch_up(self) -> None:
         while batch := self._changes(self._sequence, _PAGE):
@@ -71,23 +94,53 @@ class Facets:
     def _note(self, change: Change) -> None:
         for column, value in self._marks.pop(change.id, ()):
             self._ids[column][value].discard(change.id)
+        self._all.discard(change.id)
         if change.row is None:
             return
         row = change.row
-        marks = [(column, value) for column in self._ids for value in values_of(row, column) if _hashable(value)]
+        self._all.add(change.id)
+        self._known |= _FIELDS[type(row)] | row.metadata.keys()
+        marks = [(column, _hashable(value)) for column in self._ids for value in values_of(row, column)]
         for column, value in marks:
             self._ids[column][value].add(change.id)
         if marks:
             self._marks[change.id] = marks
 
-    def _with(self, column: str, wanted: Sequence[Any]) -> set[str]:
-        found = self._ids[column]
-        return set().union(*(found[value] for value in wanted if _hashable(value) and value in found))
+    def _tell_unknown(self, columns: Iterable[str]) -> None:
+        for column in columns:
+            if self._all and column not in self._known:
+                near = difflib.get_close_matches(column, self._known, n=1)
+                hint = f" Did you mean '{near[0]}'?" if near else ""
+                _log.warning("%s: a filter asks for '%s', which no row has.%s", self._contents, column, hint)
+
+    def _passing(self, condition: Condition) -> set[str]:
+        if isinstance(condition, Every):
+            parts = sorted((self._passing(part) for part in condition.parts), key=len)
+            return set.intersection(*parts) if parts else set(self._all)
+        if isinstance(condition, Either):
+            return set().union(*(self._passing(part) for part in condition.parts))
+        if isinstance(condition, Not):
+            return self._all - self._passing(condition.part)
+        found = self._ids[condition.column]
+        if isinstance(condition, OneOf) and not any(isinstance(bound_of(one), datetime) for one in condition.values):
+            return set().union(*(found[value] for value in condition.values if value in found))
+        return set().union(*(ids for value, ids in found.items() if _holds(condition, value)))
 
 
-def _listed(wanted: Any) -> Sequence[Any]:
-    return list(wanted) if isinstance(wanted, list | tuple | set | frozenset) else [wanted]
+def _holds(condition: OneOf | Range | Exists, value: Any) -> bool:
+    if isinstance(condition, Range):
+        return condition.holds(value)
+    if isinstance(condition, Exists):
+        return value not in ("", None)
+    return any(value == one or _same_time(value, one) for one in condition.values)
 
 
-def _hashable(value: Any) -> bool:
-    return isinstance(value, Hashable)
+def _same_time(value: Any, wanted: Any) -> bool:
+    """Say whether both are the same moment, of which one may be written as a text."""
+    found = bound_of(value)
+    return isinstance(found, datetime) and found == bound_of(wanted)
+
+
+def _hashable(value: Any) -> Hashable:
+    """Return the value; a mapping is only known to be there, as nobody can ask for it."""
+    return value if isinstance(value, Hashable) else _Something

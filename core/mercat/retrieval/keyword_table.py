@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from mercat.indexes import storage
 from mercat.indexes.base import IndexInfo
-from mercat.retrieval.bm25 import Tokens, Weights
+from mercat.retrieval.bm25 import Tokens, Weighed
 from mercat.retrieval.rows import Ranked, Rows
 from mercat.store import Change
 from mercat.text import keywords, segmenter
@@ -19,63 +19,60 @@ from mercat.text import keywords, segmenter
 _BACKEND = "bm25"
 
 
-@dataclass(frozen=True, slots=True)
-class _View:
-    """What searches see; replaced whole."""
-
-    ids: Sequence[str]
-    row_of: dict[str, int]
-    weights: Weights
-
-
 class KeywordTable:
     """Tokens per row. Searches see the state of the last `finish`.
 
-    With a `folder` the tokens are saved there, so that a start does not cut every text again.
+    With a `folder` the tokens are saved there, so that a start does not cut every text again. `stems` and `stopwords`:
+    see `keywords`.
     """
 
-    def __init__(self, rows: Rows, folder: Path | None, *, k1: float, b: float, fresh: bool = False) -> None:
+    def __init__(
+        self,
+        rows: Rows,
+        folder: Path | None,
+        *,
+        k1: float,
+        b: float,
+        stems: bool = False,
+        stopwords: bool = True,
+        fresh: bool = False,
+    ) -> None:
         self.sequence = 0
-        self._rows, self._folder, self._k1, self._b = rows, folder, k1, b
-        self._cut = f"keywords/{segmenter()}"  # texts and questions must be cut the same way
+        self._rows, self._folder = rows, folder
+        self._words = partial(keywords, stems=stems, stopwords=stopwords)
+        cut = (segmenter(), *(["stems"] if stems else []), *(["no stopwords"] if not stopwords else []))
+        self._cut = f"keywords/{'+'.join(cut)}"  # texts and questions must be cut the same way
         self._tokens: dict[str, Tokens] = {}
         self._number: dict[str, int] = {}  # of each token
         if folder is not None and not fresh:
             self._load(folder)
-        self.finish()
+        self._seen = Weighed(k1=k1, b=b).changed(self._tokens, (), among=self._tokens)
+        self._changed: set[str] = set()  # and not seen by searches yet
 
     def search(self, text: str, k: int, *, allowed: Collection[str] | None) -> Ranked:
         """Return the best `k` rows that share a keyword with the text."""
-        view, number = self._view, self._number
-        scores = view.weights.scores(number[token] for token in keywords(text) if token in number)
-        if allowed is not None:
-            mask = np.zeros(len(scores), dtype=np.bool_)
-            mask[[view.row_of[key] for key in allowed if key in view.row_of]] = True
-            scores = np.where(mask, scores, 0)
-        rows = np.flatnonzero(scores > 0)
-        if len(rows) > k:
-            rows = rows[np.argpartition(scores[rows], len(rows) - k)[-k:]]
-        rows = rows[np.lexsort((rows, -scores[rows]))]
-        return [(view.ids[row], float(scores[row])) for row in rows.tolist()]
+        query = [self._number.get(token, -1) for token in self._words(text)]  # -1 is in no text
+        return self._seen.best(query, k, allowed=allowed)
 
     def take_in(self, changes: Sequence[Change]) -> tuple[int, int]:
         """Cut the texts that changed; see `Derived.take_in`."""
         put_in = taken_out = 0
         for change in changes:
-            tokens = keywords(self._rows.text(change.row)) if change.row is not None else []
+            tokens = self._words(self._rows.text(change.row)) if change.row is not None else []
             if tokens:
                 self._tokens[change.id] = self._numbered(tokens)
                 put_in += 1
             else:
                 taken_out += self._tokens.pop(change.id, None) is not None
+            self._changed.add(change.id)
         self.sequence = changes[-1].sequence
         return put_in, taken_out
 
     def finish(self) -> None:
-        """Work out the weights anew: a change of one text changes the rarity of its words in all."""
-        ids = list(self._tokens)
-        weights = Weights(list(self._tokens.values()), k1=self._k1, b=self._b)
-        self._view = _View(ids, {key: row for row, key in enumerate(ids)}, weights)
+        """Show what was taken in; the rarity of its words and the mean length follow in all texts."""
+        there = {key: self._tokens[key] for key in self._changed if key in self._tokens}
+        self._seen = self._seen.changed(there, self._changed - there.keys(), among=self._tokens)
+        self._changed = set()
 
     def save(self) -> None:
         """Write the tokens, if there is a folder."""

@@ -20,10 +20,14 @@ from mercat.values import Hit
 class Bm25:
     """Searches one collection by keywords; `use = "bm25"` in `[retrievers.NAME]`.
 
+    A hit's score is the share of the question's weight that its text has, in [0, 1): rare words weigh more than common
+    ones, and 1 would be every word, endlessly often. `stems` takes the endings of English words off, so that
+    "retrieval" meets "retrieving"; without `stopwords` the commonest words of questions and texts do not count at all.
+    Chinese is cut by jieba where it is installed, otherwise into pairs of characters.
+
     `k1` says how fast a repeated word stops counting, `b` how much a long text is held back. Changes are seen within
-    `fresh_s` seconds while there are at most `small_changes` of them; the weights of all rows are worked out anew each
-    time, about 0.2 s per million tokens. More changes wait for `refresh`. Inside a workspace the table of keywords is
-    kept in `retrievers/NAME/bm25`. May be used from many threads.
+    `fresh_s` seconds while there are at most `small_changes` of them, and cost what changed; more wait for `refresh`.
+    Inside a workspace the table of keywords is kept in `retrievers/NAME/bm25`. May be used from many threads.
     """
 
     def __init__(
@@ -35,6 +39,8 @@ class Bm25:
         text: str = "title+text",
         k1: float = 1.5,
         b: float = 0.75,
+        stems: bool = True,
+        stopwords: bool = True,
         fresh_s: float = 1.0,
         small_changes: int = 2000,
         workspace_folder: Path | None = None,
@@ -46,7 +52,7 @@ class Bm25:
         folder = workspace_folder / "retrievers" / section_name / "bm25" if workspace_folder and section_name else None
         self._follower = Follower(
             self._rows,
-            lambda fresh: KeywordTable(self._rows, folder, k1=k1, b=b, fresh=fresh),
+            lambda fresh: KeywordTable(self._rows, folder, k1=k1, b=b, stems=stems, stopwords=stopwords, fresh=fresh),
             name=section_name,
             fresh_s=fresh_s,
             small_changes=small_changes,

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from mercat.errors import ConfigError
-from mercat.retrieval.filters import Facets, matches, values_of
+from mercat.retrieval.conditions import parse
+from mercat.retrieval.filters import Facets, passes, values_of
 from mercat.store import Change, Store
 from mercat.values import Hit, Row
 
@@ -28,7 +29,7 @@ class Rows:
             raise ConfigError(
                 f"The text to search in '{collection}' is '{text}'", "It names no column", 'text = "title+text"'
             )
-        self._facets = Facets(self.changes)
+        self._facets = Facets(self.changes, contents=self.contents)
 
     @property
     def contents(self) -> str:
@@ -57,7 +58,8 @@ class Rows:
     def hits(self, ranked: Sequence[Ranked], filters: Mapping[str, Any] | None) -> list[list[Hit]]:
         """Return the rows as hits, as they are in the store now; those that are gone or do not pass are left out."""
         there = self._store.get(self.kind, self.collection, {key for one in ranked for key, _ in one})
-        passing = {key: row for key, row in there.items() if matches(row, filters)}
+        condition = parse(filters or {})
+        passing = {key: row for key, row in there.items() if passes(row, condition)}
         return [[_hit(passing[key], score) for key, score in one if key in passing] for one in ranked]
 
 

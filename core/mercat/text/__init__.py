@@ -3,6 +3,7 @@
 from mercat.text.chunk import chunk
 from mercat.text.duplicates import jaccard, near_duplicates, shingles, signatures
 from mercat.text.language import detect
+from mercat.text.matches import matched_spans
 from mercat.text.normalise import narrow, normalise
 from mercat.text.redact import KINDS, Redactor, Span
 from mercat.text.sentences import Piece, sentences
@@ -18,6 +19,7 @@ __all__ = [
     "detect",
     "jaccard",
     "keywords",
+    "matched_spans",
     "narrow",
     "near_duplicates",
     "normalise",

@@ -10,23 +10,32 @@ from typing import Any, Literal
 
 from mercat.errors import missing_extra
 from mercat.text.normalise import normalise
+from mercat.text.stems import stem
 
 Segmenter = Literal["auto", "jieba", "bigrams"]
 
 HAN = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
 """Kana and Han characters, as a range of a regular expression."""
+_COMMONEST = (
+    "a an and are as at be but by for if in into is it no not of on or such that the their then there these they this "
+    "to was will with 的 了 是 在 和 与 也 就 都 而 及 或 着 吗 呢 吧 啊"
+)
+STOPWORDS = frozenset(_COMMONEST.split())
+"""The English list of Lucene, and Chinese particles."""
 _TOKEN = re.compile(rf"[{HAN}]+|[^\W_{HAN}]+(?:['’.\-][^\W_{HAN}]+)*")
 _IS_HAN = re.compile(rf"[{HAN}]")
 _PARTS = re.compile(r"['’.\-]")
 
 
-def keywords(text: str, *, chinese: Segmenter = "auto") -> list[str]:
+def keywords(text: str, *, chinese: Segmenter = "auto", stems: bool = False, stopwords: bool = True) -> list[str]:
     """Return the tokens of a text in order, for BM25 and its like.
 
     Latin words are lower-cased, lose a possessive 's and a plural s (so "cards" meets "card"); compounds such as
     "top-up" or "3.14" stay whole and give their parts as well. Chinese runs are cut by jieba, or into overlapping
-    pairs of characters: "auto" takes jieba when it is installed. Query and documents must be cut the same way: keep
-    `segmenter(chinese)` beside an index. Raises MissingExtra for "jieba" when it is not installed.
+    pairs of characters: "auto" takes jieba when it is installed. `stems` takes the endings of English words off, and
+    without `stopwords` the commonest ones ("the", "of", "的") are left out, unless there is nothing else. Query and
+    documents must be cut the same way: keep `segmenter(chinese)` beside an index. Raises MissingExtra for "jieba" when
+    it is not installed.
     """
     cut = segmenter(chinese)
     tokens: list[str] = []
@@ -35,7 +44,9 @@ def keywords(text: str, *, chinese: Segmenter = "auto") -> list[str]:
             tokens += _jieba(match[0]) if cut == "jieba" else _bigrams(match[0])
         else:
             tokens += _latin(match[0])
-    return tokens
+    if not stopwords:
+        tokens = [token for token in tokens if token not in STOPWORDS] or tokens
+    return [stem(token) for token in tokens] if stems else tokens
 
 
 def segmenter(chinese: Segmenter = "auto") -> Literal["jieba", "bigrams"]:

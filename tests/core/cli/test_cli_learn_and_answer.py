@@ -193,7 +193,9 @@ def test_brackets_in_an_answer_are_shown_as_they_are(run: Any, install: Any, tmp
         class Odd(Service[TextRequest, Answer]):
             def answer_many(self, requests):
                 hit = Hit("h", 1.0, text="see [bold] and [/nothing]", label="[x]")
-                return [Answer("press [enter] or [/red]", 0.5, evidence=[hit], reasons=["[because]"]) for _ in requests]
+                found = Hit("g", 1.0, title="T", text="w " * 40 + "find [/red] cards " + "w " * 80, spans=((85, 91), (92, 97)))
+                hits = [hit, found]
+                return [Answer("press [enter] or [/red]", 0.5, evidence=hits, reasons=["[because]"]) for _ in requests]
         Odd.answer_many.__annotations__ = {"requests": list[TextRequest], "return": list[Answer]}
         @hookimpl
         def mercat_register(registry):
@@ -206,6 +208,10 @@ def test_brackets_in_an_answer_are_shown_as_they_are(run: Any, install: Any, tmp
     assert shown.code == 0
     for words in ("press [enter] or [/red]", "see [bold] and [/nothing]", "[x]", "[because]"):
         assert words in shown.out
+    excerpt = " ".join(shown.out.partition("T\n")[2].split())
+    assert excerpt.startswith("… w w"), "what was found stands in the middle of its text"
+    assert "w find [/red] cards w" in excerpt
+    assert excerpt.endswith("w…")
 
 
 def test_erasing_a_person(run: Any, place: Path) -> None:

@@ -275,3 +275,31 @@ def test_it_says_what_is_behind_it(made, store):
     retriever.refresh()
     (info,) = retriever.infos()
     assert (info.backend, info.rows, info.contents) == ("exact", 3, "documents of help, title+text")
+
+
+class Shortest:
+    """Takes the shorter text for the better one."""
+
+    def __init__(self):
+        self.texts = []
+
+    def rerank(self, query, texts):
+        self.texts += texts
+        return -np.array([len(text) for text in texts], dtype=np.float32)
+
+
+def test_a_reranker_orders_the_first_hits(store, tmp_path):
+    store.upsert([Document(f"d{n}", "bank card " + "word " * n) for n in range(6)], collection="help")
+    reranker = Shortest()
+    index = Exact(tmp_path / "i", "help")
+    retriever = Dense(Hashing(), index, store, collection="help", reranker=reranker, rerank=4)
+    plain = Dense(Hashing(), index, store, collection="help")
+    retriever.refresh()
+    question = "word word bank card"
+    four = [hit.id for hit in plain.search(question, k=4)]
+    assert [hit.id for hit in retriever.search(question, k=2)] == sorted(four)[:2], "four were looked at for two"
+    assert len(reranker.texts) == 4
+    assert [hit.id for hit in retriever.search(question, k=6)][4:] == [hit.id for hit in plain.search(question, k=6)][
+        4:
+    ]
+    assert retriever.search("  ") == []

@@ -1,11 +1,12 @@
 """Fusion by rank, and near-duplicates."""
 
+import numpy as np
 import pytest
 
-from mercat.errors import ConfigError
+from mercat.errors import ConfigError, DataError
 from mercat.retrieval.base import Refreshed
-from mercat.retrieval.fusion import collapse, fuse, reciprocal_rank_fusion
-from mercat.retrieval.hybrid import Fused
+from mercat.retrieval.fused import Fused
+from mercat.retrieval.fusion import Table, collapse, fuse, fuse_scores, reciprocal_rank_fusion
 from mercat.values import Hit
 
 
@@ -80,3 +81,75 @@ def test_one_weight_for_each_retriever():
         Fused([Fixed(done=Refreshed(0, 0, 0))], weights=[1, 2])
     with pytest.raises(ConfigError):
         Fused([])
+
+
+def leg(**scores: float) -> list[Hit]:
+    return [Hit(key, score, text=f"text of {key}") for key, score in scores.items()]
+
+
+def test_scores_are_added_and_a_hit_that_a_leg_lacks_gets_its_least():
+    legs = [leg(a=0.9, b=0.5), leg(b=0.6, c=0.4)]
+    fused = fuse_scores(legs, weights=[1.0, 0.5], asked=2)
+    assert {hit.id: hit.score for hit in fused} == pytest.approx({"a": 1.1, "b": 0.8, "c": 0.7})
+    assert [hit.id for hit in fused] == ["a", "b", "c"]
+    short = fuse_scores(legs, weights=[1.0, 0.5], asked=3)
+    assert {hit.id: hit.score for hit in short} == pytest.approx({"a": 0.9, "b": 0.8, "c": 0.2}), "none was cut off"
+
+
+def test_a_leg_that_has_found_little_counts_little():
+    """By ranks both legs count the same; by scores the words that hardly cover the question do not."""
+    dense, words = leg(right=0.8, near=0.6, wrong=0.2), leg(wrong=0.1, near=0.09)
+    assert fuse([dense, words])[0].id != "right"
+    assert fuse_scores([dense, words], weights=[1.0, 0.6], asked=3)[0].id == "right"
+
+
+def test_equal_sums_go_by_the_better_rank_then_by_id():
+    assert list(Table.of([leg(z=1.0, a=1.0), leg(m=1.0)], asked=5).ids) == ["m", "z", "a"]
+    assert [key for key, _ in Table.of([leg(z=1.0, a=1.0), []], asked=5).order([1.0, 1.0])] == ["z", "a"]
+    assert Table.of([[], []], asked=5).order([1.0, 1.0]) == []
+
+
+class Lengths:
+    """Takes the longer text for the better one."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def rerank(self, query, texts):
+        self.asked += texts
+        return np.array([len(text) for text in texts], dtype=np.float32)
+
+
+def test_the_first_hits_are_put_in_the_order_of_the_reranker():
+    reranker = Lengths()
+    both = Fused([Fixed("x", "yyy", "zz", "wwwwww", done=Refreshed(0, 0, 0))], reranker=reranker, rerank=3)
+    found = both.search("?", k=4)
+    assert [hit.id for hit in found] == ["yyy", "zz", "x", "wwwwww"], "the fourth is not looked at"
+    assert [hit.score for hit in found] == sorted((hit.score for hit in found), reverse=True)
+    assert found[0].score == len("text of yyy")
+    assert reranker.asked == ["text of x", "text of yyy", "text of zz"]
+    assert Fused([Fixed(done=Refreshed(0, 0, 0))], reranker=reranker).search("?") == []
+
+
+@pytest.mark.parametrize("scores", [[1.0], [[1.0, 2.0]], [1.0, float("nan")]], ids=str)
+def test_a_reranker_that_answers_nonsense_is_named(scores):
+    class Broken:
+        def rerank(self, query, texts):
+            return np.array(scores)
+
+    with pytest.raises(DataError, match="Broken was given 2 texts"):
+        Fused([Fixed("x", "y", done=Refreshed(0, 0, 0))], reranker=Broken()).search("?")
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ({"fusion": "sums"}, "Known: scores, ranks"),
+        ({"artifact": "w", "fusion": "scores", "weights": [1.0]}, "weights of their own"),
+        ({"artifact": "w"}, "Ranks are fused"),
+        ({"artifact": "w", "fusion": "scores"}, "No artifacts were handed in"),
+    ],
+)
+def test_settings_that_do_not_fit_together_are_refused(options, found):
+    with pytest.raises(ConfigError, match=found):
+        Fused([Fixed("x", done=Refreshed(0, 0, 0))], **options)

@@ -76,3 +76,9 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.manual_seed(0)
         BertModel(config).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def no_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CPU that computes in float32 alone, whichever this is: for what is compared at float32's tolerance."""
+    monkeypatch.setattr("mercat.compute.device.cpu_flags", frozenset)

@@ -12,6 +12,8 @@ from mercat.encoders.adapters import adapters_of, insert
 from mercat.encoders.transformer import Transformer
 from mercat.errors import ArtifactError, ConfigError
 
+pytestmark = pytest.mark.usefixtures("no_bfloat16")
+
 TEXTS = ["my card has not arrived yet", "where is my parcel ?", "refund", "我 的 卡 没 有 到"]
 
 

@@ -168,6 +168,7 @@ def classifier_of(place, tiny, *, own=True):
     (place / "mercat.toml").write_text((place / "mercat.toml").read_text() + section)
 
 
+@pytest.mark.usefixtures("no_bfloat16")
 def test_the_body_of_an_artifact_is_exported_and_answers(place, tiny, capsys):
     classifier_of(place, tiny)
     code, out, err = said(capsys, "models", "export", "intents")

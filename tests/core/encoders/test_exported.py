@@ -69,6 +69,7 @@ class TestOpenVino(TestOnnx):
     kind = ("openvino", "")
 
 
+@pytest.mark.usefixtures("no_bfloat16")
 @pytest.mark.parametrize(
     ("backend", "pooling"), [("onnx", "mean"), ("onnx", "cls"), ("onnx", "last"), ("openvino", "last")]
 )
@@ -85,6 +86,7 @@ def test_vectors_are_those_of_the_original(tiny, tmp_path, backend, pooling):
     assert sorted(path.name for path in (tmp_path / "exports").iterdir()) == [made.folder.name], "nothing is left over"
 
 
+@pytest.mark.usefixtures("no_bfloat16")
 def test_other_architectures_and_prefixes_are_exported(make_tiny, tmp_path):
     need("onnx")
     folder = make_tiny(tmp_path / "distil", "distilbert", dim=32, n_layers=1, n_heads=4, hidden_dim=64)

@@ -17,6 +17,8 @@ from mercat.encoders.transformer import Transformer
 from mercat.generators.local import Local
 from mercat.parts import register_core
 from mercat.registry import Registry
+from mercat.retrieval.fused import Fused
+from mercat.retrieval.lexical import Bm25
 from mercat.testing.training import topic_examples, train_in
 from mercat.training.classifying.linear import Linear
 from mercat.training.classifying.tuned import TunedRecipe
@@ -104,6 +106,14 @@ def contrastive(make, at):
     return make(at.bert, **{**QUICK, "collection": "pairs"}, hard_negatives=1)
 
 
+def fusion(make, at):
+    at.store.upsert([Document(str(number), f"card number {number}") for number in range(120)], collection="help")
+    asked = [Example(f"q{number}", f"where is card {number}", str(number)) for number in range(120)]
+    at.store.upsert(asked, collection="questions")
+    legs = [Bm25(at.store, collection="help"), Bm25(at.store, collection="help", stems=False)]
+    return make(Fused(legs), collection="questions")
+
+
 OTHERS = {
     "linear": lambda make, at: make(Hashing(), collection="intents"),
     "zero-shot": lambda make, at: make(Hashing(), collection="intents", labels={"card": "card", "refund": "refund"}),
@@ -124,6 +134,7 @@ OTHERS = {
     "mlm": lambda make, at: make(at.bert, **{**QUICK, "collection": "letters"}),
     "mlm, new": lambda make, at: make(**TINY, **{**QUICK, "collection": "letters"}),
     "generate": generate,
+    "fusion": fusion,
 }
 
 

@@ -21,6 +21,7 @@ from mercat.retrieval.fusion import Table, reciprocal_rank_fusion
 from mercat.retrieval.learned import Learned
 from mercat.training.base import Evaluation, Report, Run
 from mercat.training.data import Parts, check_shares, part_examples, read_examples, unseen_test_rows
+from mercat.training.estimating import Estimate, Trial, sampled_seconds
 from mercat.training.fusing.weights import Asked, fit_weights
 from mercat.training.publishing import publish
 from mercat.values import Example
@@ -96,12 +97,28 @@ class Fusion:
         Learned(tuple(weights), tuple(spaces)).save(writer.folder)
         report = Report(
             metrics=self._figures(validation, [one.gains(weights) for one in validation]),
-            counts={**parts.counts, "questions": questions},
+            counts={
+                **parts.counts,
+                "questions": questions,
+                "parameters": len(weights),
+                "trainable_parameters": len(weights),
+            },
             seconds=self._monotonic() - started,
             notes=[*parts.notes, *self._notes(train + validation)],
             details={"weights": weights, "train": self._beside(train, weights), "legs": self._names()},
         )
         return publish(writer, report, parts, fingerprint=spaces[0])
+
+    def estimate(self, run: Run) -> Estimate:
+        """Return what `train` would cost: to ask every leg the questions, and to try the weights of a grid."""
+        trial, parts = Trial(self._monotonic), self.rows(run)
+        trial.read()
+        texts, depth = list({row.text for row in (*parts.train, *parts.validation)}), self.retriever.depth
+        trial.stages["search"] = sampled_seconds(
+            lambda some: self.retriever.legs_many(some, k=depth), texts, clock=trial.clock
+        )
+        legs = len(self.retriever.retrievers)
+        return trial.done(parameters=legs, trainable_parameters=legs)
 
     def evaluate(self, run: Run, artifact: Path) -> Evaluation:
         """Score learned weights on questions that training never saw, beside the best leg of those that it saw."""

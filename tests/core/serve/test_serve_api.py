@@ -21,10 +21,11 @@ def test_an_answer_is_the_dataclass_as_json(demo: Any) -> None:
         json={"text": "你好", "tone": "warm", "tags": ["a"], "at": "2026-01-02T03:04:05+08:00"},
         headers={**demo.bearer("ask"), "X-Request-ID": "r-1"},
     )
+    hit = {"id": "h1", "score": None, "text": "你好", "title": "", "url": "", "label": "", "metadata": {}, "spans": []}
     assert answer.json() == {
         "value": {"said": "你好", "id": "r-1", "tags": ["a"], "tone": "warm"},
         "confidence": 0.9,
-        "evidence": [{"id": "h1", "score": None, "text": "你好", "title": "", "url": "", "label": "", "metadata": {}}],
+        "evidence": [hit],
         "abstained": False,
         "reasons": [],
     }

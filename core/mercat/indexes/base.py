@@ -105,6 +105,19 @@ class Index(Protocol):
 
 
 @runtime_checkable
+class Settling(Protocol):
+    """What an index may be able to do besides, if it works in the background and lives in a folder."""
+
+    def settle(self) -> None:
+        """Wait until the work in the background is done. Raises what it has raised."""
+        ...
+
+    def outdated(self) -> bool:
+        """Say whether another process has written what is stored since it was opened or saved here."""
+        ...
+
+
+@runtime_checkable
 class IndexFactory(Protocol):
     """What a section `[indexes.NAME]` builds: where an index lives and of which backend it is.
 

@@ -8,10 +8,12 @@ from dataclasses import fields
 from threading import Lock
 from typing import Any
 
+from mercat.indexes.base import Allowed
 from mercat.store import Change
 from mercat.values import Document, Example, Interaction, Passage, Row
 
 _PAGE = 1000
+_ANSWERS = 64  # filters whose ids are kept
 _FIELDS: dict[type[Any], frozenset[str]] = {
     kind: frozenset(field.name for field in fields(kind)) - {"metadata"}
     for kind in (Document, Passage, Example, Interaction)
@@ -47,26 +49,39 @@ class Facets:
         self._sequence = 0
         self._ids: dict[str, defaultdict[Hashable, set[str]]] = {}  # column -> value -> ids
         self._marks: dict[str, list[tuple[str, Hashable]]] = {}  # id -> (column, value)
+        self._answers: dict[Hashable, Allowed] = {}  # of filters, until the store changes
 
-    def allowed(self, filters: Mapping[str, Any]) -> set[str]:
-        """Return the ids of the rows that pass."""
+    def allowed(self, filters: Mapping[str, Any]) -> Allowed:
+        """Return the ids of the rows that pass: the same object until the store has changed."""
         with self._lock:
             self._cover(filters)
             self._catch_up()
+            key = _key(filters)
+            if key is not None and (known := self._answers.get(key)) is not None:
+                return known
             sets = [self._with(column, _listed(wanted)) for column, wanted in filters.items()]
-        return set.intersection(*sorted(sets, key=len))
+            answer = Allowed(set.intersection(*sorted(sets, key=len)), filters)
+            if key is not None:
+                self._remember(key, answer)
+            return answer
+
+    def _remember(self, key: Hashable, answer: Allowed) -> None:
+        while len(self._answers) >= _ANSWERS:
+            del self._answers[next(iter(self._answers))]
+        self._answers[key] = answer
 
     def _cover(self, columns: Iterable[str]) -> None:
         new = [column for column in columns if column not in self._ids]
         if new:
             self._ids = {column: defaultdict(set) for column in [*self._ids, *new]}
-            self._marks, self._sequence = {}, 0
+            self._marks, self._sequence, self._answers = {}, 0, {}
 
     def _catch_up(self) -> None:
         while batch := self._changes(self._sequence, _PAGE):
             for change in batch:
                 self._note(change)
             self._sequence = batch[-1].sequence
+            self._answers = {}
 
     def _note(self, change: Change) -> None:
         for column, value in self._marks.pop(change.id, ()):
@@ -87,6 +102,14 @@ class Facets:
 
 def _listed(wanted: Any) -> Sequence[Any]:
     return list(wanted) if isinstance(wanted, list | tuple | set | frozenset) else [wanted]
+
+
+def _key(filters: Mapping[str, Any]) -> Hashable | None:
+    """Return what makes two filters the same; None for one that cannot be compared."""
+    try:
+        return frozenset((column, frozenset(_listed(wanted))) for column, wanted in filters.items())
+    except TypeError:
+        return None
 
 
 def _hashable(value: Any) -> bool:

@@ -67,3 +67,15 @@ def test_a_field_goes_before_a_key_of_the_metadata():
 def test_a_mapping_is_no_value_to_filter_by(store):
     shelf(store)
     assert Rows(store, "shop").allowed({"box": {"not": "asked"}}) == set()
+
+
+def test_the_same_filters_have_the_same_answer_until_something_changes(store):
+    shelf(store)
+    view = Rows(store, "shop")
+    first = view.allowed({"brand": ["b1", "b2"], "locale": "en"})
+    assert view.allowed({"locale": "en", "brand": ["b2", "b1"]}) is first
+    assert first.filters == {"brand": ["b1", "b2"], "locale": "en"}
+    assert view.allowed({"brand": "b1", "locale": "en"}) != first
+    store.upsert([Document("d1", "text", locale="en", metadata={"brand": "b2"})], collection="shop")
+    assert view.allowed({"brand": ["b1", "b2"], "locale": "en"}) == first | {"d1"}
+    assert view.allowed({"box": {"not": "hashable"}}) == set()

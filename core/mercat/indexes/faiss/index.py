@@ -163,6 +163,12 @@ class SegmentedIndex:
             failed, self._failed = self._failed, None
             raise failed
 
+    def outdated(self) -> bool:
+        """Say whether another process has written the folder since it was opened or saved here."""
+        from mercat.indexes.faiss.saving import changed_by_others
+
+        return self.base is not None and changed_by_others(self.base)
+
     def compact(self) -> None:
         """Merge everything into one segment, if it is not; writes wait."""
         self.settle()

@@ -52,8 +52,12 @@ def save(index: SegmentedIndex, folder: Path) -> None:
     """Put on the disk what is not there yet; see `SegmentedIndex.save`."""
     with index.writer, storage.saving(folder):
         base = index.base if index.base is not None and index.base.folder == folder else None
-        if base is not None:
-            _not_changed_by_others(base)
+        if base is not None and changed_by_others(base):
+            raise ArtifactError(
+                f"Saving the index in {folder}",
+                "Another process has written it since it was opened here",
+                "open it again, or: mercat index build",
+            )
         try:
             index.base = _appended(index, base) or _as_version(index, folder, base)
         except OSError:
@@ -89,24 +93,18 @@ def load(index: SegmentedIndex, stored: storage.Stored, *, build: merging.Build,
         Thread(target=_check, args=(index, stored), name="mercat-index-check", daemon=True).start()
 
 
+def changed_by_others(base: Base) -> bool:
+    """Say whether there is another version, or more in the log than was read or written here."""
+    found = storage.current_version(base.folder)
+    try:
+        return found != base.version or any(log.marks(base.folder / found / log.FILE, after=base.log_end))
+    except (log.Torn, OSError):
+        return found != base.version  # the end of a write that failed
+
+
 def later(name: str, size: int) -> bool:
     """Say whether a file is checked in the background."""
     return name.endswith(".rows") and size > _CHECKED_AT_ONCE
-
-
-def _not_changed_by_others(base: Base) -> None:
-    """The caller holds the lock of those who save."""
-    found = storage.current_version(base.folder)
-    try:
-        same = found == base.version and not any(log.marks(base.folder / found / log.FILE, after=base.log_end))
-    except (log.Torn, OSError):
-        same = found == base.version  # the end of a write that failed
-    if not same:
-        raise ArtifactError(
-            f"Saving the index in {base.folder}",
-            "Another process has written it since it was opened here",
-            "open it again, or: mercat index build",
-        )
 
 
 def _appended(index: SegmentedIndex, base: Base | None) -> Base | None:

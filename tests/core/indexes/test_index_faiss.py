@@ -64,7 +64,7 @@ def test_a_filtered_search_finds_as_much_as_an_unfiltered_one(saved, truth, vect
         found = index.search(vectors[:100], 10, allowed=allowed)
         assert recall(found, truth.search(vectors[:100], 10, allowed=allowed)) >= 0.97
         assert all(set(one.ids) <= allowed and one.eligible == len(allowed) for one in found)
-        assert not any(one.exact for one in found)
+        assert sum(one.exact for one in found) <= 5, "a few are found again, where a sample shows that one was missed"
 
 
 @pytest.mark.parametrize("kind", KINDS)

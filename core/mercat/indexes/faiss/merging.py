@@ -40,13 +40,14 @@ def due(views: Sequence[View], *, kind: str, index_at: int) -> list[int]:
 def merged(views: Sequence[View], *, kind: str, smallest: int, build: Build) -> Segment:
     """Build one segment of the rows that are alive in `views`, in their order."""
     ids: list[str] = []
-    parts: list[Vectors] = []
+    width = views[0].segment.originals.rows.shape[1]
+    vectors = np.empty((sum(view.live for view in views), width), dtype=np.float32)
     for view in views:
-        rows = view.rows()
+        rows, start = view.rows(), len(ids)
         listed = view.segment.names.listed()
         ids += [listed[row] for row in rows.tolist()]
-        parts.append(view.segment.originals.rows[rows])
-    return sealed(ids, np.concatenate(parts), kind=kind, smallest=smallest, build=build)
+        np.take(view.segment.originals.rows, rows, axis=0, out=vectors[start : len(ids)])
+    return sealed(ids, vectors, kind=kind, smallest=smallest, build=build)
 
 
 def sealed(ids: Sequence[str], vectors: Vectors, *, build: Build, kind: str = FLAT, smallest: int = 0) -> Segment:

@@ -17,7 +17,7 @@ from mercat.indexes import bits as sets
 from mercat.indexes.base import Found, Vectors
 from mercat.indexes.bits import Bits
 from mercat.indexes.faiss.library import faiss
-from mercat.indexes.faiss.segments import Originals, Snapshot, TailView, View
+from mercat.indexes.faiss.segments import Marked, Originals, Snapshot, TailView, View
 from mercat.indexes.faiss.structures import Results
 from mercat.indexes.kinds import FLAT
 from mercat.indexes.scan import RowNumbers
@@ -25,7 +25,7 @@ from mercat.indexes.scan import RowNumbers
 GATHER_ROWS = 2000  # so few allowed rows are compared one by one, whatever their share
 _GATHER_SHARE = 0.02
 _SCAN_SHARE = 0.3  # of a flat segment, with more allowed a scan that passes over the others is quicker than copying
-_SAMPLE = 256  # allowed rows that the answer of a structure is tried on
+_TRIED = 10  # of the sample, the best
 Mask = NDArray[np.bool_]
 _CANDIDATES = {"SQ8": 2, "PQ": 8}  # times k that a rounding structure is asked for
 
@@ -45,12 +45,10 @@ def search(snapshot: Snapshot, queries: Vectors, k: int, allowed: Collection[str
     wanted = None if allowed is None else allowed if isinstance(allowed, frozenset) else frozenset(allowed)
     parts, eligible = [], 0
     for number, view in enumerate(snapshot.views):
-        count, only = _eligible(view, wanted)
-        eligible += count
-        if count and len(queries):
-            parts.append(
-                _Part(number, *_in_view(view, queries, min(k, count), only, count, filtered=wanted is not None))
-            )
+        may = _eligible(view, wanted)
+        eligible += may.count
+        if may.count and len(queries):
+            parts.append(_Part(number, *_in_view(view, queries, min(k, may.count), may)))
     tail_rows = _eligible_in_tail(snapshot.tail, wanted)
     count = snapshot.tail.total if tail_rows is None else len(tail_rows)
     eligible += count
@@ -62,13 +60,28 @@ def search(snapshot: Snapshot, queries: Vectors, k: int, allowed: Collection[str
     return _best(snapshot, parts, k, eligible)
 
 
-def _eligible(view: View, wanted: frozenset[str] | None) -> tuple[int, Bits | None]:
-    """Return how many rows of a view may be found, and which: None for all."""
+@dataclass(frozen=True, slots=True)
+class _May:
+    """Which rows of a view may be found: `only` them, None for all; with a filter also what it allows at all."""
+
+    count: int
+    only: Bits | None
+    marked: Marked | None = None
+
+    def rows(self, total: int) -> RowNumbers:
+        """Return the rows in order."""
+        if self.marked is not None and self.only is self.marked.bits:
+            return self.marked.rows
+        return np.arange(total) if self.only is None else sets.rows_of(self.only, total)
+
+
+def _eligible(view: View, wanted: frozenset[str] | None) -> _May:
     if wanted is None:
-        return view.live, view.alive
+        return _May(view.live, view.alive)
     marked = view.segment.marked(wanted)
-    only = marked if view.alive is None else marked & view.alive
-    return sets.count(only), only
+    only = marked.bits if view.alive is None else marked.bits & view.alive
+    count = marked.count if view.alive is None else sets.count(only)
+    return _May(count, view.alive) if count == view.live else _May(count, only, marked)
 
 
 def _eligible_in_tail(tail: TailView, wanted: frozenset[str] | None) -> RowNumbers | None:
@@ -78,36 +91,37 @@ def _eligible_in_tail(tail: TailView, wanted: frozenset[str] | None) -> RowNumbe
     return np.array([row for row in tail.rows().tolist() if ids[row] in wanted], dtype=np.int64)
 
 
-def _in_view(
-    view: View, queries: Vectors, k: int, only: Bits | None, count: int, *, filtered: bool
-) -> tuple[Vectors, RowNumbers, Mask]:
+def _in_view(view: View, queries: Vectors, k: int, may: _May) -> tuple[Vectors, RowNumbers, Mask]:
     segment, originals = view.segment, view.segment.originals
-    share, every = count / len(segment), np.ones(len(queries), dtype=np.bool_)
-    if only is not None and count <= max(GATHER_ROWS, _GATHER_SHARE * len(segment)):
-        return *_gathered(originals, queries, k, sets.rows_of(only, len(segment))), every
+    every = np.ones(len(queries), dtype=np.bool_)
+    if may.only is not None and may.count <= max(GATHER_ROWS, _GATHER_SHARE * len(segment)):
+        return *_compared(originals, queries, k, may.rows(len(segment))), every
     if segment.structure is None:
-        return *_flat(originals, queries, k, only, share), every
-    wide = min(count, k * _candidates(segment.kind))
-    scores, rows = segment.structure.search(queries, wide, only=only, share=share)
+        return *_flat(originals, queries, k, may), every
+    wide, memo = min(may.count, k * _candidates(segment.kind)), may.marked.memo if may.marked else {}
+    scores, rows = segment.structure.search(queries, wide, only=may.only, share=may.count / len(segment), memo=memo)
     if segment.structure.rounded:
         scores, rows = _compared_again(originals, queries, rows)
     scores, rows = scores[:, :k], rows[:, :k]
     short: Mask = np.asarray((rows < 0).any(axis=1)) if rows.shape[1] == k else every
-    if only is not None and filtered:
-        short = short | _missed(originals, queries, scores[:, -1], rows, sets.rows_of(only, len(segment)))
+    if may.marked is not None:
+        short = short | _missed(may, queries, scores[:, -1], rows)
     if short.any():
-        scores, rows = _repeated(scores, rows, short, _flat(originals, queries[short], k, only, share))
+        scores, rows = _repeated(scores, rows, short, _flat(originals, queries[short], k, may))
     return scores, rows, every if segment.kind == FLAT else short
 
 
-def _missed(originals: Originals, queries: Vectors, worst: Vectors, found: RowNumbers, allowed: RowNumbers) -> Mask:
-    """Say which queries have, in a sample of the allowed rows, a better one than the worst found that was not found."""
-    rows = np.random.default_rng(len(allowed)).choice(allowed, min(_SAMPLE, len(allowed)), replace=False)
-    better = queries @ originals.take(rows).T > worst[:, None] + 1e-6
-    if not better.any():
-        return np.zeros(len(queries), dtype=np.bool_)
-    known = np.array([np.isin(rows, one) for one in found])
-    return np.asarray((better & ~known).any(axis=1))
+def _missed(may: _May, queries: Vectors, worst: Vectors, found: RowNumbers) -> Mask:
+    """Say for which queries a sample of what may be found has a row that should have been found and was not."""
+    missed = np.zeros(len(queries), dtype=np.bool_)
+    if may.marked is None or may.only is None:
+        return missed
+    rows, vectors = may.marked.sample
+    scores, places = faiss.knn(queries, vectors, min(_TRIED, len(rows)), metric=faiss.METRIC_INNER_PRODUCT)
+    for query, place in zip(*np.nonzero(scores > worst[:, None] + 1e-6), strict=True):
+        row = rows[places[query, place]]
+        missed[query] |= row not in found[query] and bool(sets.has(may.only, row[None])[0])
+    return missed
 
 
 def _repeated(scores: Vectors, rows: RowNumbers, short: Mask, anew: Results) -> Results:
@@ -122,29 +136,23 @@ def _candidates(kind: str) -> int:
     return next((times for code, times in _CANDIDATES.items() if f",{code}" in kind), 1)
 
 
-def _flat(originals: Originals, queries: Vectors, k: int, only: Bits | None, share: float) -> Results:
+def _flat(originals: Originals, queries: Vectors, k: int, may: _May) -> Results:
     """Compare with all rows that may be found."""
-    if only is None:
-        scores, rows = originals.flat.search(queries, k)
-        return scores, rows
-    if share < _SCAN_SHARE:
-        return _gathered(originals, queries, k, sets.rows_of(only, len(originals)))
-    parameters = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(only))
-    scores, rows = originals.flat.search(queries, k, params=parameters)
+    if may.only is not None and may.count < _SCAN_SHARE * len(originals):
+        return _compared(originals, queries, k, may.rows(len(originals)))
+    selector = {} if may.only is None else {"sel": faiss.IDSelectorBitmap(may.only)}
+    scores, rows = originals.flat.search(queries, k, params=faiss.SearchParameters(**selector))
     return scores, rows
 
 
-def _gathered(originals: Originals, queries: Vectors, k: int, rows: RowNumbers) -> Results:
-    scores, places = faiss.knn(queries, originals.take(rows), k, metric=faiss.METRIC_INNER_PRODUCT)
-    return scores, rows[places]
-
-
-def _compared(vectors: Vectors, queries: Vectors, k: int, rows: RowNumbers | None) -> Results:
-    if rows is None:
-        scores, places = faiss.knn(queries, vectors, k, metric=faiss.METRIC_INNER_PRODUCT)
-        return scores, places
-    scores, places = faiss.knn(queries, vectors[rows], k, metric=faiss.METRIC_INNER_PRODUCT)
-    return scores, rows[places]
+def _compared(vectors: Originals | Vectors, queries: Vectors, k: int, rows: RowNumbers | None) -> Results:
+    """Compare with some rows one by one, None for all."""
+    if isinstance(vectors, Originals):
+        some = vectors.take(np.arange(len(vectors)) if rows is None else rows)
+    else:
+        some = vectors if rows is None else vectors[rows]
+    scores, places = faiss.knn(queries, some, k, metric=faiss.METRIC_INNER_PRODUCT)
+    return scores, places if rows is None else rows[places]
 
 
 def _compared_again(originals: Originals, queries: Vectors, rows: RowNumbers) -> Results:

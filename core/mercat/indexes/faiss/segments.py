@@ -10,6 +10,7 @@ import secrets
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from mercat.indexes.kinds import FLAT
 from mercat.indexes.names import Names
 from mercat.indexes.scan import RowNumbers
 
+_SAMPLE = 256  # allowed rows that the answer of a structure is tried on
 _REMEMBERED = 32  # filters whose rows in a segment are kept
 
 
@@ -66,13 +68,34 @@ class Originals:
         return np.frombuffer(read, dtype=np.float32).reshape(len(rows), self.rows.shape[1])
 
 
+class Marked:
+    """The rows of a segment that a filter allows, dead ones too, and what is worked out of them once."""
+
+    def __init__(self, bits: Bits, originals: Originals) -> None:
+        self.bits, self._originals = bits, originals
+        self.count = sets.count(bits)
+        self.memo: dict[str, Any] = {}  # of the structure
+
+    @cached_property
+    def rows(self) -> RowNumbers:
+        """The rows in order."""
+        return sets.rows_of(self.bits, len(self._originals))
+
+    @cached_property
+    def sample(self) -> tuple[RowNumbers, Vectors]:
+        """Some of the rows, and their vectors: of shape (rows, dimensions)."""
+        draw = np.random.default_rng(self.count)
+        rows = np.unique(self.rows[draw.integers(0, self.count, _SAMPLE)])
+        return rows, self._originals.take(rows)
+
+
 class Segment:
     """Sealed rows: ids, vectors and, unless they are few, a structure over them."""
 
     def __init__(self, names: Names, originals: Originals, structure: Structure | None, *, name: str = "") -> None:
         self.name = name or secrets.token_hex(6)
         self.names, self.originals, self.structure = names, originals, structure
-        self._marked: dict[int, tuple[weakref.ref[frozenset[str]], Bits]] = {}
+        self._marked: dict[int, tuple[weakref.ref[frozenset[str]], Marked]] = {}
 
     def __len__(self) -> int:
         return len(self.names)
@@ -81,12 +104,12 @@ class Segment:
     def kind(self) -> str:
         return self.structure.kind if self.structure else FLAT
 
-    def marked(self, allowed: frozenset[str]) -> Bits:
+    def marked(self, allowed: frozenset[str]) -> Marked:
         """Return which rows a filter allows; of the same set it is found out once."""
         known = self._marked.get(id(allowed))
         if known is not None and known[0]() is allowed:
             return known[1]
-        marked = self.names.marked(allowed)
+        marked = Marked(self.names.marked(allowed), self.originals)
         for key in list(self._marked)[: max(0, len(self._marked) - _REMEMBERED + 1)]:
             self._marked.pop(key, None)
         self._marked[id(allowed)] = (weakref.ref(allowed), marked)

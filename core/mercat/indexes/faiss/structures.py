@@ -27,9 +27,13 @@ _TRAIN_PER_LIST = 40  # vectors: FAISS warns below 39
 _TRAIN_STEPS = 8
 _EF_CONSTRUCTION = 64
 _ALL_LISTS = 0.5  # with a larger share allowed, hardly a list is without an allowed row
+_WIDER = 3  # times the lists that are enough on average are ordered first; all only if that was too few
 _GPU_MOST = 2048  # FAISS returns no more per query on a GPU
 
 Results = tuple[NDArray[np.float32], RowNumbers]  # scores and rows, both (queries, width), best first, -1 as padding
+
+
+Memo = dict[str, Any]
 
 
 class Structure(Protocol):
@@ -38,8 +42,11 @@ class Structure(Protocol):
     kind: str
     rounded: bool  # its scores are rounded: candidates have to be compared again
 
-    def search(self, queries: Vectors, k: int, *, only: Bits | None, share: float) -> Results:
-        """Return the best rows it finds, of those in `only`, which are a `share` of all. May come back with fewer."""
+    def search(self, queries: Vectors, k: int, *, only: Bits | None, share: float, memo: Memo) -> Results:
+        """Return the best rows it finds, of those in `only`, which are a `share` of all. May come back with fewer.
+
+        What is put into `memo` is there again when the same filter is.
+        """
         ...
 
     def write(self, path: Path) -> None:
@@ -64,7 +71,7 @@ class Lists:
         self._turn = Lock()
         self._rows_by_list: tuple[NDArray[np.int32], Vectors] | None = None
 
-    def search(self, queries: Vectors, k: int, *, only: Bits | None, share: float) -> Results:
+    def search(self, queries: Vectors, k: int, *, only: Bits | None, share: float, memo: Memo) -> Results:
         probes = self._effort.lists(k, share)
         if only is None:
             return self._searched(queries, k, faiss.SearchParametersIVF(nprobe=probes))
@@ -72,7 +79,7 @@ class Lists:
         chosen = faiss.SearchParametersIVF(nprobe=probes, sel=selector)
         if share > _ALL_LISTS:
             return self._searched(queries, k, chosen)
-        return self._in_lists_with_rows(queries, k, only, probes, selector)
+        return self._in_lists_with_rows(queries, k, only, probes, selector, memo)
 
     def write(self, path: Path) -> None:
         write_index(self._index, path)
@@ -84,23 +91,31 @@ class Lists:
         scores, rows = self._index.search(queries, k, params=parameters)
         return scores, rows
 
-    def _in_lists_with_rows(self, queries: Vectors, k: int, only: Bits, probes: int, selector: Any) -> Results:
+    def _in_lists_with_rows(
+        self, queries: Vectors, k: int, only: Bits, probes: int, selector: Any, memo: Memo
+    ) -> Results:
         """Look into the nearest lists until they hold as many allowed rows as `probes` lists do on average."""
+        allowed, lists, centroids = memo.get("lists") or memo.setdefault("lists", self._allowed(only))
+        wanted = probes * allowed.sum() / self._effort.most
+        for width in (min(_WIDER * probes, len(lists)), len(lists)):
+            near, nearest = faiss.knn(queries, centroids, width, metric=faiss.METRIC_INNER_PRODUCT)
+            seen = np.cumsum(allowed[nearest], axis=1)
+            if (seen[:, -1] >= wanted).all():
+                break
+        enough = seen - allowed[nearest] >= wanted  # what came before is enough
+        enough[:, :probes] = False
+        width = int((~enough).sum(axis=1).max())
+        chosen = np.where(enough, -1, lists[nearest])[:, :width]
+        parameters = faiss.SearchParametersIVF(nprobe=width, sel=selector)
+        near, chosen = (np.ascontiguousarray(each) for each in (near[:, :width], chosen))
+        return self._preassigned(queries, k, chosen, near, parameters)
+
+    def _allowed(self, only: Bits) -> tuple[RowNumbers, RowNumbers, Vectors]:
+        """Return, of the lists with an allowed row, how many there are in each, their numbers and their centroids."""
         list_of, centroids = self._assigned()
         allowed = np.bincount(list_of[sets.rows_of(only, len(list_of))], minlength=len(centroids))
         lists = np.flatnonzero(allowed)
-        near, nearest = faiss.knn(queries, centroids[lists], len(lists), metric=faiss.METRIC_INNER_PRODUCT)
-        nearest = lists[nearest]
-        seen = np.cumsum(allowed[nearest], axis=1)
-        wanted = probes * allowed.sum() / len(centroids)
-        unseen = seen - allowed[nearest] >= wanted  # what came before is enough
-        unseen[:, :probes] = False
-        width = int((~unseen).sum(axis=1).max())
-        chosen = np.where(unseen, -1, nearest)[:, :width]
-        parameters = faiss.SearchParametersIVF(nprobe=width, sel=selector)
-        return self._preassigned(
-            queries, k, np.ascontiguousarray(chosen), np.ascontiguousarray(near[:, :width]), parameters
-        )
+        return allowed[lists], lists, np.ascontiguousarray(centroids[lists])
 
     def _preassigned(self, queries: Vectors, k: int, lists: RowNumbers, near: Vectors, parameters: Any) -> Results:
         """FAISS's Python layer takes no parameters here, so this calls what it wraps."""
@@ -126,7 +141,7 @@ class Graph:
         self._index, self._ef_search = index, ef_search
         self._total = int(index.ntotal)
 
-    def search(self, queries: Vectors, k: int, *, only: Bits | None, share: float) -> Results:
+    def search(self, queries: Vectors, k: int, *, only: Bits | None, share: float, memo: Memo) -> Results:
         wide = min(self._total, math.ceil(max(self._ef_search, k) / share))
         selector = {} if only is None else {"sel": faiss.IDSelectorBitmap(only)}
         scores, rows = self._index.search(queries, k, params=faiss.SearchParametersHNSW(efSearch=wide, **selector))
@@ -150,7 +165,7 @@ class OnGpu:
         self._index = faiss.index_cpu_to_gpu(resources, number, flat)
         self._total = int(flat.ntotal)
 
-    def search(self, queries: Vectors, k: int, *, only: Bits | None, share: float) -> Results:
+    def search(self, queries: Vectors, k: int, *, only: Bits | None, share: float, memo: Memo) -> Results:
         """Ask for more than `k` and keep what may come: GPU structures take no filter."""
         fetch = k if only is None else math.ceil(2 * k / share)
         with self._turn:

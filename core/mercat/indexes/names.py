@@ -21,7 +21,8 @@ class Names:
     """Ids by row, never changed. `text` holds them in UTF-8 one after the other, `ends` where each ends."""
 
     def __init__(self, text: NDArray[np.uint8], ends: NDArray[np.int64]) -> None:
-        self._text, self._ends = text, ends
+        self._text, self._ends = np.asarray(text), np.asarray(ends)  # mapped still, without the slow type of a map
+        self._bytes = memoryview(self._text)
 
     @classmethod
     def of(cls, ids: Sequence[str]) -> Names:
@@ -49,11 +50,10 @@ class Names:
 
     def at(self, rows: Sequence[int]) -> list[str]:
         """Return the ids of some rows."""
-        text, ends = self._text, self._ends
-        return [
-            text[int(ends[row - 1]) if row else 0 : int(ends[row])].tobytes().decode("utf-8", "surrogatepass")
-            for row in rows
-        ]
+        text, wanted = self._bytes, np.asarray(rows, dtype=np.int64)
+        ends = self._ends[wanted].tolist()
+        starts = np.where(wanted > 0, self._ends[wanted - 1], 0).tolist()
+        return [str(text[start:end], "utf-8", "surrogatepass") for start, end in zip(starts, ends, strict=True)]
 
     def listed(self) -> list[str]:
         """Return all ids in the order of rows."""

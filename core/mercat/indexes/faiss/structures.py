@@ -69,12 +69,15 @@ class Lists:
         self.kind, self.rounded = kind, is_rounded(kind)
         self._index, self._effort = index, effort
         self._turn = Lock()
+        self._unfiltered: dict[int, Any] = {}
         self._rows_by_list: tuple[NDArray[np.int32], Vectors] | None = None
 
     def search(self, queries: Vectors, k: int, *, only: Bits | None, share: float, memo: Memo) -> Results:
         probes = self._effort.lists(k, share)
         if only is None:
-            return self._searched(queries, k, faiss.SearchParametersIVF(nprobe=probes))
+            if probes not in self._unfiltered:  # to make one takes as long as a tenth of a search
+                self._unfiltered[probes] = faiss.SearchParametersIVF(nprobe=probes)
+            return self._searched(queries, k, self._unfiltered[probes])
         selector = faiss.IDSelectorBitmap(only)
         chosen = faiss.SearchParametersIVF(nprobe=probes, sel=selector)
         if share > _ALL_LISTS:
@@ -209,6 +212,9 @@ def read(kind: str, path: Path, details: Mapping[str, Any], *, ef_search: int) -
     index = faiss.read_index(str(path), mapped)
     if kind.startswith("HNSW"):
         return Graph(kind, index, ef_search)
+    lists = faiss.downcast_InvertedLists(index.invlists)
+    if hasattr(lists, "prefetch_nthread"):
+        lists.prefetch_nthread = 0  # FAISS would start 32 threads for every search
     return Lists(kind, index, Effort.of(details))
 
 

@@ -158,7 +158,7 @@ class Graph:
 
 
 class OnGpu:
-    """All rows on a GPU, compared whole. Its working memory is shared: one call at a time. Nothing of it is saved."""
+    """All rows on a GPU, compared whole. Its working memory is shared: one call at a time."""
 
     kind = "flat"
     rounded = False
@@ -181,7 +181,9 @@ class OnGpu:
         return np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)
 
     def write(self, path: Path) -> None:
-        raise NotImplementedError("what is on a GPU is put there again at a start")
+        with self._turn:
+            on_cpu = faiss.index_gpu_to_cpu(self._index)
+        write_index(on_cpu, path)
 
     def details(self) -> Mapping[str, Any]:
         return {}

@@ -22,7 +22,7 @@ class Names:
 
     def __init__(self, text: NDArray[np.uint8], ends: NDArray[np.int64]) -> None:
         self._text, self._ends = np.asarray(text), np.asarray(ends)  # mapped still, without the slow type of a map
-        self._bytes = memoryview(self._text)
+        self._bytes = self._text.data
 
     @classmethod
     def of(cls, ids: Sequence[str]) -> Names:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,14 +39,29 @@ class IndexInfo:
     contents: str = ""  # what the rows are, in the words of who fills it: "documents of help, title+text"
 
 
+class Allowed(frozenset[str]):
+    """The ids that pass some filters, with the filters themselves.
+
+    An index that keeps payloads may look at `filters` (columns to a value or a list of values) and need no ids.
+    """
+
+    filters: Mapping[str, Any]
+
+    def __new__(cls, ids: Iterable[str], filters: Mapping[str, Any]) -> Self:
+        made = super().__new__(cls, ids)
+        made.filters = filters
+        return made
+
+
 @runtime_checkable
 class Index(Protocol):
     """Nearest neighbours by inner product of unit vectors.
 
     Derived from rows in the store and rebuildable at any time. `sequence` is the last change of the store that it
-    holds; whoever fills the index sets it. Vectors, stored and asked, are brought to length 1. NaN, zero or wrong-width
-    vectors are refused with a DataError before anything is changed. One thread writes at a time, any number search
-    meanwhile; a search sees each call of `upsert` and `delete` whole or not at all.
+    holds; whoever fills the index sets it. What was written is durable when `save` has returned. Vectors, stored and
+    asked, are brought to length 1. NaN, zero or wrong-width vectors are refused with a DataError before anything is
+    changed. One thread writes at a time, any number search meanwhile; a search sees each call of `upsert` and `delete`
+    whole or not at all.
     """
 
     fingerprint: str
@@ -67,12 +83,13 @@ class Index(Protocol):
     def search(self, vectors: Vectors, k: int, *, allowed: Collection[str] | None = None) -> list[Found]:
         """Return one Found per row of `vectors`, each with min(k, eligible) ids, from the allowed ids only.
 
-        DataError if `k` is below 1. Unknown allowed ids are passed over and not counted as eligible.
+        DataError if `k` is below 1. Unknown allowed ids are passed over and not counted as eligible. Pass the same
+        frozenset, or `Allowed`, again and an index may remember which of its rows that are.
         """
         ...
 
     def save(self, folder: Path) -> None:
-        """Write the index so that a kill at any moment leaves the old one or the new one, never a mixture."""
+        """Write what is new, so that a kill at any moment leaves the last save or this one, never a mixture."""
         ...
 
     def export(self, *, batch: int = 1000) -> Iterator[tuple[list[str], Vectors]]:
@@ -84,6 +101,19 @@ class Index(Protocol):
 
     def info(self) -> IndexInfo:
         """Return what it really is: backend, kind, device, rows."""
+        ...
+
+
+@runtime_checkable
+class Settling(Protocol):
+    """What an index may be able to do besides, if it works in the background and lives in a folder."""
+
+    def settle(self) -> None:
+        """Wait until the work in the background is done. Raises what it has raised."""
+        ...
+
+    def outdated(self) -> bool:
+        """Say whether another process has written what is stored since it was opened or saved here."""
         ...
 
 
@@ -104,6 +134,10 @@ class IndexFactory(Protocol):
 
         FingerprintError: stored with another encoder. ArtifactError: broken, or its `contents` are others.
         """
+        ...
+
+    def writing(self) -> AbstractContextManager[None]:
+        """Hold the right to bring what is stored up to date, for the block; ArtifactError while another holds it."""
         ...
 
     def stored(self) -> IndexInfo | None:

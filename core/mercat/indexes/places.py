@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mercat.indexes import storage
+from mercat.indexes import log, storage
 from mercat.indexes.base import IndexInfo
-from mercat.indexes.kinds import FLAT_ROWS, checked_kind
+from mercat.indexes.kinds import FLAT_ROWS, TAIL_ROWS, checked_kind
 
 
 class Place:
@@ -23,7 +25,7 @@ class Place:
 
     def stored(self) -> IndexInfo | None:
         """Say what is saved, without loading it."""
-        found = storage.read_manifest(self._folder)
+        found = storage.read_manifest(self._folder, also=_with_log)
         if found is None:
             return None
         return IndexInfo(
@@ -36,6 +38,10 @@ class Place:
             found.sequence,
             contents=found.contents,
         )
+
+    def writing(self) -> AbstractContextManager[None]:
+        """Hold the right to bring the index up to date; see `IndexFactory.writing`."""
+        return storage.writing(self._folder)
 
 
 class FaissPlace(Place):
@@ -50,6 +56,7 @@ class FaissPlace(Place):
         device: str = "auto",
         flat_rows: int = FLAT_ROWS,
         ef_search: int = 64,
+        tail_rows: int = TAIL_ROWS,
     ) -> None:
         super().__init__(workspace_folder, section_name)
         self._options: dict[str, Any] = {
@@ -57,4 +64,17 @@ class FaissPlace(Place):
             "device": device,
             "flat_rows": flat_rows,
             "ef_search": ef_search,
+            "tail_rows": tail_rows,
         }
+
+
+def _with_log(manifest: storage.Manifest, version: Path) -> storage.Manifest:
+    """Return a manifest as it is after the log beside it."""
+    if manifest.schema != storage.SEGMENTS_SCHEMA:
+        return manifest
+    try:
+        for mark in log.marks(version / log.FILE):
+            manifest = replace(manifest, sequence=mark.sequence, rows=mark.rows)
+    except (log.Torn, OSError) as error:
+        raise storage.broken(version / log.FILE, f"{log.FILE}: {error}") from error
+    return manifest

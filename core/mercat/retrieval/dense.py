@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 
 from mercat.encoders.base import Encoder, Vectors
 from mercat.encoders.spread import texts_at_once
-from mercat.indexes.base import Index, IndexFactory, IndexInfo
+from mercat.indexes.base import Index, IndexFactory, IndexInfo, Settling
 from mercat.indexes.checks import positive
 from mercat.indexes.move import Moved, move
 from mercat.retrieval.base import Progress, Refreshed, Reranker
@@ -100,8 +101,9 @@ class Dense:
         """Copy the vectors into another index, without encoding, and save it; run again, it changes nothing."""
         source = self._follower.opened().index
         into = target.open(self._encoder.dimensions, self._encoder.fingerprint, contents=self._rows.contents)
-        moved = move(source, into, progress=progress)
-        into.save(target.folder)
+        with target.writing():
+            moved = move(source, into, progress=progress)
+            into.save(target.folder)
         return moved
 
     def infos(self) -> list[IndexInfo]:
@@ -143,6 +145,18 @@ class _Vectors:
         stored = self._factory.stored()
         ours = stored and (stored.fingerprint, stored.contents) == (self._encoder.fingerprint, self._rows.contents)
         return stored.sequence if stored and ours else None
+
+    def outdated(self) -> bool:
+        if isinstance(self.index, Settling):
+            return self.index.outdated()
+        return (self.saved_sequence() or 0) > self.sequence
+
+    def settle(self) -> None:
+        if isinstance(self.index, Settling):
+            self.index.settle()
+
+    def writing(self) -> AbstractContextManager[None]:
+        return self._factory.writing()
 
 
 def _with_direction(encoder: Encoder, texts: Sequence[str], *, role: Any) -> tuple[list[int], Vectors]:

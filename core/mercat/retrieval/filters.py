@@ -11,6 +11,7 @@ from datetime import datetime
 from threading import Lock
 from typing import Any
 
+from mercat.indexes.base import Allowed
 from mercat.retrieval.conditions import Condition, Either, Every, Exists, Not, OneOf, Range, bound_of, columns_of, parse
 from mercat.store import Change
 from mercat.values import Document, Example, Interaction, Passage, Row
@@ -22,6 +23,7 @@ class _Something:
 
 _log = logging.getLogger(__name__)
 _PAGE = 1000
+_ANSWERS = 64  # filters whose ids are kept
 _FIELDS: dict[type[Any], frozenset[str]] = {
     kind: frozenset(field.name for field in fields(kind)) - {"metadata"}
     for kind in (Document, Passage, Example, Interaction)
@@ -68,28 +70,42 @@ class Facets:
         self._known: set[str] = set()  # columns that some row had
         self._ids: dict[str, defaultdict[Hashable, set[str]]] = {}  # column -> value -> ids
         self._marks: dict[str, list[tuple[str, Hashable]]] = {}  # id -> (column, value)
+        self._answers: dict[Hashable, Allowed] = {}  # of filters, until the store changes
 
-    def allowed(self, filters: Mapping[str, Any]) -> set[str]:
-        """Return the ids of the rows that pass. Raises DataError for filters that cannot be used."""
+    def allowed(self, filters: Mapping[str, Any]) -> Allowed:
+        """Return the ids of the rows that pass: the same object until the store has changed.
+
+        Raises DataError for filters that cannot be used.
+        """
         condition = parse(filters)
         columns = list(dict.fromkeys(columns_of(condition)))
         with self._lock:
             self._cover(columns)
             self._catch_up()
             self._tell_unknown(columns)
-            return self._passing(condition)
+            key = _key(condition)
+            if (known := self._answers.get(key)) is None:
+                known = Allowed(self._passing(condition), filters)
+                self._remember(key, known)
+            return known
+
+    def _remember(self, key: Hashable, answer: Allowed) -> None:
+        while len(self._answers) >= _ANSWERS:
+            del self._answers[next(iter(self._answers))]
+        self._answers[key] = answer
 
     def _cover(self, columns: Iterable[str]) -> None:
         new = [column for column in columns if column not in self._ids]
         if new:
             self._ids = {column: defaultdict(set) for column in [*self._ids, *new]}
-            self._marks, self._sequence, self._all = {}, 0, set()
+            self._marks, self._sequence, self._answers, self._all = {}, 0, {}, set()
 
     def _catch_up(self) -> None:
         while batch := self._changes(self._sequence, _PAGE):
             for change in batch:
                 self._note(change)
             self._sequence = batch[-1].sequence
+            self._answers = {}
 
     def _note(self, change: Change) -> None:
         for column, value in self._marks.pop(change.id, ()):
@@ -144,3 +160,14 @@ def _same_time(value: Any, wanted: Any) -> bool:
 def _hashable(value: Any) -> Hashable:
     """Return the value; a mapping is only known to be there, as nobody can ask for it."""
     return value if isinstance(value, Hashable) else _Something
+
+
+def _key(condition: Condition) -> Hashable:
+    """Return what is the same for conditions that differ in the order of their parts and values alone."""
+    if isinstance(condition, Every | Either):
+        return type(condition), frozenset(_key(part) for part in condition.parts)
+    if isinstance(condition, Not):
+        return Not, _key(condition.part)
+    if isinstance(condition, OneOf):
+        return condition.column, frozenset(condition.values)
+    return condition

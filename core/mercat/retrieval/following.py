@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from threading import Lock
 from typing import Generic, Protocol, TypeVar
 
@@ -36,6 +36,18 @@ class Derived(Protocol):
 
     def saved_sequence(self) -> int | None:
         """Return the sequence of what is on the disk, which another process may have saved; None for nothing."""
+        ...
+
+    def outdated(self) -> bool:
+        """Say whether another process has saved something newer."""
+        ...
+
+    def settle(self) -> None:
+        """Wait for what goes on in the background."""
+        ...
+
+    def writing(self) -> AbstractContextManager[None]:
+        """Hold the right to save, for the block; ArtifactError while another process holds it."""
         ...
 
 
@@ -86,7 +98,7 @@ class Follower(Generic[D]):
 
     def refresh(self, progress: Progress | None) -> Refreshed:
         """Take in all changes and save."""
-        with self._refreshing:
+        with self._refreshing, self._opened().writing():
             current = self._newest()
             self._not_ahead(current)
             return self._fill(current, progress, save_every=self._save_every)
@@ -95,7 +107,8 @@ class Follower(Generic[D]):
         """Make a new one from all rows, save it, and only then let go of the old one."""
         with self._refreshing:
             new = self._open(True)
-            done = self._fill(new, progress, save_every=None)
+            with new.writing():
+                done = self._fill(new, progress, save_every=None)
             self._current = new
             return done
 
@@ -107,7 +120,7 @@ class Follower(Generic[D]):
     def _newest(self) -> D:
         """Return what is open, or what another process has saved since."""
         current = self._opened()
-        if (current.saved_sequence() or 0) > current.sequence:
+        if current.outdated():
             current = self._current = self._open(False)
         return current
 
@@ -170,6 +183,7 @@ class Follower(Generic[D]):
             progress(upserted, upserted)  # rows without text were counted and are not put in
         if upserted or deleted:
             into.finish()
+            into.settle()
         if into.saved_sequence() != into.sequence or save_every is None:
             into.save()
         return Refreshed(upserted, deleted, into.sequence)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -95,6 +96,17 @@ class KeywordTable:
         found = storage.read_manifest(self._folder)
         ours = found and (found.fingerprint, found.contents) == (self._cut, self._rows.contents)
         return found.sequence if found and ours else None
+
+    def outdated(self) -> bool:
+        """Say whether another process has saved a newer state."""
+        return (self.saved_sequence() or 0) > self.sequence
+
+    def settle(self) -> None:
+        """Nothing to do: nothing goes on in the background."""
+
+    def writing(self) -> AbstractContextManager[None]:
+        """Hold the right to save; see `Derived.writing`."""
+        return nullcontext() if self._folder is None else storage.writing(self._folder)
 
     def info(self) -> IndexInfo:
         """Say what this table is."""

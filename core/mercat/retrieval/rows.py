@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from mercat.errors import ConfigError
+from mercat.indexes.base import Allowed
 from mercat.retrieval.conditions import parse
 from mercat.retrieval.filters import Facets, passes, values_of
 from mercat.store import Change, Store
@@ -51,7 +52,7 @@ class Rows:
         values = (value for name in self._columns for value in values_of(row, name))
         return "\n".join(text for value in values if (text := str(value).strip()))
 
-    def allowed(self, filters: Mapping[str, Any] | None) -> set[str] | None:
+    def allowed(self, filters: Mapping[str, Any] | None) -> Allowed | None:
         """Return the ids that pass the filters; None if there are no filters."""
         return self._facets.allowed(filters) if filters else None
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mercat.errors import ArtifactError, DataError, FingerprintError
-from mercat.indexes.base import Index, IndexFactory, Vectors
+from mercat.indexes.base import Allowed, Index, IndexFactory, Vectors
 from mercat.testing.contract import Contract
 
 DIMENSIONS = 16
@@ -126,10 +126,10 @@ class IndexContract(Contract):
         if spoil in ("nan", "infinite", "zero"):
             vectors[1] = {"nan": np.nan, "infinite": np.inf, "zero": 0.0}[spoil]
         bad = {"wide": unit_rows(3, seed=6, dimensions=DIMENSIONS + 1), "flat": vectors[0], "short": vectors[:2]}
-        before = filled.search(unit_rows(5, seed=1), 5)
+        before = _rows(filled)
         with pytest.raises(DataError):
             filled.upsert(["r0", "r1", "new"], bad.get(spoil, vectors))
-        assert filled.search(unit_rows(5, seed=1), 5) == before
+        assert _rows(filled) == before
 
     def test_bad_queries_are_refused(self, filled: Index) -> None:
         with pytest.raises(DataError, match="only zeros"):
@@ -223,9 +223,49 @@ class IndexContract(Contract):
             reader.join()
         assert not problems
 
+    def test_a_filter_given_again_is_answered_anew(self, filled: Index) -> None:
+        """An index may remember which rows a frozenset allows; what dies, comes and comes back counts all the same."""
+        allowed = Allowed(names(40), {"shelf": "a"})
+        assert filled.search(unit_rows(1, seed=5), 50, allowed=allowed)[0].eligible == 40
+        filled.delete(["r3", "r4"])
+        assert set(filled.search(unit_rows(1, seed=5), 50, allowed=allowed)[0].ids) == set(allowed) - {"r3", "r4"}
+        filled.upsert(["r4", "r999"], unit_rows(2, seed=6))
+        (found,) = filled.search(unit_rows(1, seed=5), 50, allowed=allowed)
+        assert (set(found.ids), found.eligible) == (set(allowed) - {"r3"}, 39)
+        assert filled.search(unit_rows(1, seed=5), 50, allowed=Allowed(["r999"], {}))[0].ids == ["r999"]
+
+    def test_a_save_of_little_is_opened_again_as_a_whole(self, filled: Index, place: IndexFactory) -> None:
+        filled.save(place.folder)
+        for step in range(1, 6):
+            filled.delete(names(7, start=step * 7))
+            filled.upsert([f"new{step}"], unit_rows(1, seed=step + 20))
+            filled.sequence = step
+            filled.save(place.folder)
+            again = place.open(DIMENSIONS, FINGERPRINT)
+            stored = place.stored()
+            assert stored is not None
+            assert (again.sequence, stored.sequence, stored.rows) == (step, step, len(filled))
+            assert _rows(again).keys() == _rows(filled).keys()
+            assert again.search(unit_rows(1, seed=step + 20), 1)[0].ids == [f"new{step}"]
+
+    def test_what_is_not_saved_is_not_there_when_opened_again(self, filled: Index, place: IndexFactory) -> None:
+        filled.save(place.folder)
+        filled.upsert(["later"], unit_rows(1, seed=9))
+        assert len(place.open(DIMENSIONS, FINGERPRINT)) == 300
+
+    def test_the_right_to_write_is_had_by_one(self, place: IndexFactory) -> None:
+        with place.writing(), pytest.raises(ArtifactError, match="Another process"), place.writing():
+            pass
+        with place.writing():
+            pass
+
     def test_it_says_what_it_is(self, filled: Index) -> None:
         info = filled.info()
         assert (info.rows, info.dimensions, info.fingerprint) == (300, DIMENSIONS, FINGERPRINT)
         assert info.backend
         assert info.kind
         assert info.device
+
+
+def _rows(index: Index) -> dict[str, bytes]:
+    return {key: vector.tobytes() for ids, vectors in index.export() for key, vector in zip(ids, vectors, strict=True)}

@@ -31,6 +31,7 @@ class ItemIndex:
         self._contents = f"items of {collection}, title+categories+text"
         self._index: Index | None = None
         self._unsaved = 0
+        self._saved_by_others = False
 
     def keep_up(
         self, changes: Mapping[str, int], catalogue: Catalogue, vectors: NDArray[np.float32], *, sequence: int
@@ -50,8 +51,7 @@ class ItemIndex:
             self._take_in(index, set(catalogue.numbers), catalogue, vectors)
         index.sequence, self._index = sequence, index
         if self._unsaved and self._unsaved >= _SAVE_SHARE * len(index):
-            index.save(self._factory.folder)
-            self._unsaved = 0
+            self._save(index)
 
     def nearest(
         self, asked: NDArray[np.float32], open_: NDArray[np.bool_], catalogue: Catalogue, *, size: int
@@ -89,10 +89,20 @@ class ItemIndex:
             index.upsert(there, vectors[numbers])
         self._unsaved += len(there) + index.delete(ids - set(there))
 
+    def _save(self, index: Index) -> None:
+        """Save; if another process has, or there is no room, go on with what is here and open it anew the next time."""
+        try:
+            index.save(self._factory.folder)
+            self._unsaved = 0
+        except ArtifactError as error:
+            _log.warning("%s: not saved: %s", self._contents, error.found or error.asked)
+            self._saved_by_others = True
+
     def _opened(self) -> tuple[Index, str]:
         """Return the index, and why what is saved cannot be used."""
-        if self._index is not None:
+        if self._index is not None and not self._saved_by_others:
             return self._index, ""
+        self._saved_by_others = False
         try:
             return self._open(fresh=False), ""
         except ArtifactError as error:

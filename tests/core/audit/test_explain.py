@@ -103,6 +103,7 @@ def test_the_words_that_decide_are_found_and_trusted_over_chance() -> None:
     assert explain(Scorer(("card", "other"), score), scored.at([8])) is None
 
 
+@pytest.mark.usefixtures("no_bfloat16")
 def test_integrated_gradients_sum_to_the_change_of_the_probability(tiny_bert: Path) -> None:
     from mercat.audit.gradients import IntegratedGradients
     from mercat.encoders.transformer import Transformer

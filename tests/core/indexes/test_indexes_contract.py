@@ -29,14 +29,28 @@ class TestFaissFlat(WithFaiss):
     options: ClassVar[dict[str, Any]] = {"kind": "flat", "device": "cpu"}
 
 
+class TestFaissInSegments(WithFaiss):
+    options: ClassVar[dict[str, Any]] = {"kind": "flat", "device": "cpu", "tail_rows": 16}
+
+
 class TestFaissGraph(WithFaiss):
     exact = False
-    options: ClassVar[dict[str, Any]] = {"kind": "HNSW16", "device": "cpu"}
+    options: ClassVar[dict[str, Any]] = {"kind": "HNSW16", "device": "cpu", "tail_rows": 16}
 
 
-class TestFaissGrowsIntoAGraph(WithFaiss):
+class TestFaissLists(WithFaiss):
     exact = False
-    options: ClassVar[dict[str, Any]] = {"flat_rows": 100, "device": "cpu"}
+    options: ClassVar[dict[str, Any]] = {"kind": "IVF", "device": "cpu", "tail_rows": 16}
+
+
+class TestFaissRounded(WithFaiss):
+    exact = False
+    options: ClassVar[dict[str, Any]] = {"kind": "int8", "device": "cpu", "tail_rows": 16}
+
+
+class TestFaissGrowsIntoLists(WithFaiss):
+    exact = False
+    options: ClassVar[dict[str, Any]] = {"flat_rows": 100, "device": "cpu", "tail_rows": 16}
 
 
 class TestAuto(IndexContract):

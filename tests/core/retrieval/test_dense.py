@@ -303,3 +303,36 @@ def test_a_reranker_orders_the_first_hits(store, tmp_path):
         4:
     ]
     assert retriever.search("  ") == []
+
+
+def in_segments(encoder, store, folder, clock):
+    from mercat.indexes.faiss import Faiss
+
+    place = Faiss(folder / "workspace", "help", device="cpu", tail_rows=16)
+    return Dense(encoder, place, store, collection="help", ticks=clock, small_changes=10)
+
+
+def test_two_processes_keep_one_index_up_to_date_in_turns(encoder, store, tmp_path, clock):
+    """Each takes in small changes on the way, in memory; whoever refreshes goes on from what was saved last."""
+    pytest.importorskip("faiss", reason="faiss-cpu is not installed")
+    store.upsert(notes(100), collection="help")
+    here, there = (in_segments(encoder, store, tmp_path, clock) for _ in range(2))
+    here.refresh()
+    for step in range(4):
+        store.upsert(notes(5, start=100 + 10 * step), collection="help")
+        clock.now += 2
+        assert len(here.search("clouds", k=500)) == len(there.search("clouds", k=500)) == 105 + 10 * step
+        store.upsert(notes(5, start=105 + 10 * step), collection="help")
+        (here, there)[step % 2].refresh()
+    there.rebuild()
+    store.upsert(notes(1, words="about the sea"), collection="help")
+    assert here.refresh().upserted == 1
+    assert len(in_segments(encoder, store, tmp_path, clock).search("clouds", k=500)) == 140
+
+
+def test_a_refresh_while_another_process_refreshes_is_told_so(made, store, tmp_path):
+    store.upsert(notes(5), collection="help")
+    retriever = made()
+    with Exact(tmp_path / "workspace", "help").writing(), pytest.raises(ArtifactError, match="Another process"):
+        retriever.refresh()
+    assert retriever.refresh().upserted == 5

@@ -168,3 +168,17 @@ def test_a_column_that_no_row_has_is_said(store, caplog):
         assert view.allowed({"subject": "nobody"}) == set()
     (record,) = caplog.records
     assert "'brnd', which no row has. Did you mean 'brand'?" in record.message
+
+
+def test_the_same_filters_have_the_same_answer_until_something_changes(store):
+    shelf(store)
+    view = Rows(store, "shop")
+    first = view.allowed({"brand": ["b1", "b2"], "locale": "en"})
+    assert view.allowed({"locale": "en", "brand": ["b2", "b1"]}) is first
+    assert first.filters == {"brand": ["b1", "b2"], "locale": "en"}
+    assert view.allowed({"brand": "b1", "locale": "en"}) != first
+    store.upsert([Document("d1", "text", locale="en", metadata={"brand": "b2"})], collection="shop")
+    assert view.allowed({"brand": ["b1", "b2"], "locale": "en"}) == first | {"d1"}
+    ranged = view.allowed({"none_of": [{"price": {"from": 1}}, {"brand": "b1"}]})
+    assert view.allowed({"none_of": [{"brand": ["b1"]}, {"price": {"from": 1}}]}) is ranged
+    assert view.allowed({"none_of": [{"price": {"above": 1}}, {"brand": "b1"}]}) is not ranged

@@ -1,0 +1,241 @@
+"""What FAISS builds over the rows of a segment so that a search need not compare with all of them.
+
+Lists (IVF): Jégou et al. 2011, "Product quantization for nearest neighbor search". Graphs (HNSW): Malkov and Yashunin
+2018, https://arxiv.org/abs/1603.09320. Rounding (SQ8, PQ, FastScan): André et al. 2015, "Cache locality is not enough".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from threading import Lock
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mercat.indexes import bits as sets
+from mercat.indexes.base import Vectors
+from mercat.indexes.bits import Bits
+from mercat.indexes.faiss.effort import Effort, measured
+from mercat.indexes.faiss.library import faiss, write_index
+from mercat.indexes.kinds import is_rounded
+from mercat.indexes.scan import RowNumbers
+
+_TRAIN_PER_LIST = 40  # vectors: FAISS warns below 39
+_TRAIN_STEPS = 8
+_EF_CONSTRUCTION = 64
+_ALL_LISTS = 0.5  # with a larger share allowed, hardly a list is without an allowed row
+_WIDER = 3  # times the lists that are enough on average are ordered first; all only if that was too few
+_GPU_MOST = 2048  # FAISS returns no more per query on a GPU
+
+Results = tuple[NDArray[np.float32], RowNumbers]  # scores and rows, both (queries, width), best first, -1 as padding
+
+
+Memo = dict[str, Any]
+
+
+class Structure(Protocol):
+    """Built once over the rows of a segment, never changed. Searches may run side by side."""
+
+    kind: str
+    rounded: bool  # its scores are rounded: candidates have to be compared again
+
+    def search(self, queries: Vectors, k: int, *, only: Bits | None, share: float, memo: Memo) -> Results:
+        """Return the best rows it finds, of those in `only`, which are a `share` of all. May come back with fewer.
+
+        What is put into `memo` is there again when the same filter is.
+        """
+        ...
+
+    def write(self, path: Path) -> None:
+        """Write everything into a file."""
+        ...
+
+    def details(self) -> Mapping[str, Any]:
+        """Return what `read` needs besides the file, for JSON."""
+        ...
+
+
+class Lists:
+    """Rows in lists around centroids; a search compares with the rows of the nearest lists.
+
+    How many lists is measured when it is built: see `effort`. With a filter, lists without an allowed row are passed
+    over, so that rows that lie together elsewhere are found as well.
+    """
+
+    def __init__(self, kind: str, index: Any, effort: Effort) -> None:
+        self.kind, self.rounded = kind, is_rounded(kind)
+        self._index, self._effort = index, effort
+        self._turn = Lock()
+        self._unfiltered: dict[int, Any] = {}
+        self._rows_by_list: tuple[NDArray[np.int32], Vectors] | None = None
+
+    def search(self, queries: Vectors, k: int, *, only: Bits | None, share: float, memo: Memo) -> Results:
+        probes = self._effort.lists(k, share)
+        if only is None:
+            if probes not in self._unfiltered:  # to make one takes as long as a tenth of a search
+                self._unfiltered[probes] = faiss.SearchParametersIVF(nprobe=probes)
+            return self._searched(queries, k, self._unfiltered[probes])
+        selector = faiss.IDSelectorBitmap(only)
+        chosen = faiss.SearchParametersIVF(nprobe=probes, sel=selector)
+        if share > _ALL_LISTS:
+            return self._searched(queries, k, chosen)
+        return self._in_lists_with_rows(queries, k, only, probes, selector, memo)
+
+    def write(self, path: Path) -> None:
+        write_index(self._index, path)
+
+    def details(self) -> Mapping[str, Any]:
+        return self._effort.as_json()
+
+    def _searched(self, queries: Vectors, k: int, parameters: Any) -> Results:
+        scores, rows = self._index.search(queries, k, params=parameters)
+        return scores, rows
+
+    def _in_lists_with_rows(
+        self, queries: Vectors, k: int, only: Bits, probes: int, selector: Any, memo: Memo
+    ) -> Results:
+        """Look into the nearest lists until they hold as many allowed rows as `probes` lists do on average."""
+        allowed, lists, centroids = memo.get("lists") or memo.setdefault("lists", self._allowed(only))
+        wanted = probes * allowed.sum() / self._effort.most
+        for width in (min(_WIDER * probes, len(lists)), len(lists)):
+            near, nearest = faiss.knn(queries, centroids, width, metric=faiss.METRIC_INNER_PRODUCT)
+            seen = np.cumsum(allowed[nearest], axis=1)
+            if (seen[:, -1] >= wanted).all():
+                break
+        enough = seen - allowed[nearest] >= wanted  # what came before is enough
+        enough[:, :probes] = False
+        width = int((~enough).sum(axis=1).max())
+        chosen = np.where(enough, -1, lists[nearest])[:, :width]
+        parameters = faiss.SearchParametersIVF(nprobe=width, sel=selector)
+        near, chosen = (np.ascontiguousarray(each) for each in (near[:, :width], chosen))
+        return self._preassigned(queries, k, chosen, near, parameters)
+
+    def _allowed(self, only: Bits) -> tuple[RowNumbers, RowNumbers, Vectors]:
+        """Return, of the lists with an allowed row, how many there are in each, their numbers and their centroids."""
+        list_of, centroids = self._assigned()
+        allowed = np.bincount(list_of[sets.rows_of(only, len(list_of))], minlength=len(centroids))
+        lists = np.flatnonzero(allowed)
+        return allowed[lists], lists, np.ascontiguousarray(centroids[lists])
+
+    def _preassigned(self, queries: Vectors, k: int, lists: RowNumbers, near: Vectors, parameters: Any) -> Results:
+        """FAISS's Python layer takes no parameters here, so this calls what it wraps."""
+        scores = np.empty((len(queries), k), dtype=np.float32)
+        rows = np.empty((len(queries), k), dtype=np.int64)
+        pointers = (faiss.swig_ptr(each) for each in (lists, near, scores, rows))
+        self._index.search_preassigned_c(len(queries), faiss.swig_ptr(queries), k, *pointers, False, parameters)
+        return scores, rows
+
+    def _assigned(self) -> tuple[NDArray[np.int32], Vectors]:
+        """Return the list of each row, and the centroids; read out of the lists when first asked."""
+        with self._turn:
+            if self._rows_by_list is None:
+                self._rows_by_list = _list_of(self._index), _centroids(self._index)
+            return self._rows_by_list
+
+
+class Graph:
+    """A graph of near rows. With a filter it keeps 1/share as many candidates, or recall falls with the share."""
+
+    def __init__(self, kind: str, index: Any, ef_search: int) -> None:
+        self.kind, self.rounded = kind, is_rounded(kind)
+        self._index, self._ef_search = index, ef_search
+        self._total = int(index.ntotal)
+
+    def search(self, queries: Vectors, k: int, *, only: Bits | None, share: float, memo: Memo) -> Results:
+        wide = min(self._total, math.ceil(max(self._ef_search, k) / share))
+        selector = {} if only is None else {"sel": faiss.IDSelectorBitmap(only)}
+        scores, rows = self._index.search(queries, k, params=faiss.SearchParametersHNSW(efSearch=wide, **selector))
+        return scores, rows
+
+    def write(self, path: Path) -> None:
+        write_index(self._index, path)
+
+    def details(self) -> Mapping[str, Any]:
+        return {}
+
+
+class OnGpu:
+    """All rows on a GPU, compared whole. Its working memory is shared: one call at a time."""
+
+    kind = "flat"
+    rounded = False
+
+    def __init__(self, flat: Any, resources: Any, number: int) -> None:
+        self._turn = Lock()
+        self._index = faiss.index_cpu_to_gpu(resources, number, flat)
+        self._total = int(flat.ntotal)
+
+    def search(self, queries: Vectors, k: int, *, only: Bits | None, share: float, memo: Memo) -> Results:
+        """Ask for more than `k` and keep what may come: GPU structures take no filter."""
+        fetch = k if only is None else math.ceil(2 * k / share)
+        with self._turn:
+            scores, rows = self._index.search(queries, min(fetch, self._total, _GPU_MOST))
+        if only is None:
+            return scores, rows
+        dropped = (rows < 0) | ~sets.has(only, np.maximum(rows, 0))
+        order = np.argsort(dropped, axis=1, kind="stable")[:, :k]
+        rows = np.where(dropped, -1, rows)
+        return np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)
+
+    def write(self, path: Path) -> None:
+        with self._turn:
+            on_cpu = faiss.index_gpu_to_cpu(self._index)
+        write_index(on_cpu, path)
+
+    def details(self) -> Mapping[str, Any]:
+        return {}
+
+
+def built(kind: str, vectors: Vectors, *, ef_search: int, threads: int) -> Structure:
+    """Build the structure of a factory string over vectors of shape (rows, dimensions), on so many threads.
+
+    The number of threads is that of the calling thread alone.
+    """
+    faiss.omp_set_num_threads(threads)
+    index = faiss.index_factory(vectors.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
+    if kind.startswith("HNSW"):
+        index.hnsw.efConstruction = _EF_CONSTRUCTION
+        index.train(vectors)
+        index.add(vectors)
+        return Graph(kind, index, ef_search)
+    index.cp.niter, index.cp.min_points_per_centroid = _TRAIN_STEPS, 1
+    index.cp.max_points_per_centroid = _TRAIN_PER_LIST
+    index.train(_sampled(vectors, max(_TRAIN_PER_LIST * index.nlist, 10_000)))
+    index.add(vectors)
+    return Lists(kind, index, measured(vectors, _centroids(index), _list_of(index)))
+
+
+def read(kind: str, path: Path, details: Mapping[str, Any], *, ef_search: int) -> Structure:
+    """Map a structure that was written; nothing is loaded before it is searched."""
+    mapped = faiss.IO_FLAG_MMAP if kind.startswith("IVF") and "x4fs" not in kind else faiss.IO_FLAG_MMAP_IFC
+    index = faiss.read_index(str(path), mapped)
+    if kind.startswith("HNSW"):
+        return Graph(kind, index, ef_search)
+    lists = faiss.downcast_InvertedLists(index.invlists)
+    if hasattr(lists, "prefetch_nthread"):
+        lists.prefetch_nthread = 0  # FAISS would start 32 threads for every search
+    return Lists(kind, index, Effort.of(details))
+
+
+def _sampled(vectors: Vectors, most: int) -> Vectors:
+    if len(vectors) <= most:
+        return vectors
+    rows = np.sort(np.random.default_rng(len(vectors)).choice(len(vectors), most, replace=False))
+    return np.ascontiguousarray(vectors[rows])
+
+
+def _list_of(index: Any) -> NDArray[np.int32]:
+    lists, found = index.invlists, np.zeros(index.ntotal, dtype=np.int32)
+    for number in range(index.nlist):
+        if size := lists.list_size(number):
+            ids = lists.get_ids(number)
+            found[faiss.rev_swig_ptr(ids, size)] = number
+            lists.release_ids(number, ids)
+    return found
+
+
+def _centroids(index: Any) -> Vectors:
+    return np.asarray(index.quantizer.reconstruct_n(0, index.nlist), dtype=np.float32)

@@ -49,7 +49,7 @@ class Allowed(frozenset[str]):
 
     def __new__(cls, ids: Iterable[str], filters: Mapping[str, Any]) -> Self:
         made = super().__new__(cls, ids)
-        made.filters = filters
+        made.filters = dict(filters)
         return made
 
 

@@ -92,7 +92,7 @@ def marks(path: Path, *, after: int = 0) -> Iterator[Mark]:
         while start + _SIZE <= size:
             file.seek(start)
             head = file.read(_SIZE)
-            if not head.strip(b"\0"):
+            if len(head) < _SIZE or not head.strip(b"\0"):
                 return  # room that a file system gave before a power cut
             (sum_,) = _SUM.unpack_from(head, _HEADER.size)
             if zlib.crc32(head[: _HEADER.size]) != sum_:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mercat.errors import ConfigError
 from mercat.indexes import log, storage
 from mercat.indexes.base import IndexInfo
 from mercat.indexes.kinds import FLAT_ROWS, TAIL_ROWS, checked_kind
@@ -59,6 +60,13 @@ class FaissPlace(Place):
         tail_rows: int = TAIL_ROWS,
     ) -> None:
         super().__init__(workspace_folder, section_name)
+        for name, given, least in (
+            ("flat_rows", flat_rows, 0),
+            ("ef_search", ef_search, 1),
+            ("tail_rows", tail_rows, 16),
+        ):
+            if given < least:
+                raise ConfigError(f"{name} = {given}", f"It is at least {least}", f"{name} = {least}")
         self._options: dict[str, Any] = {
             "kind": checked_kind(kind),
             "device": device,

@@ -21,7 +21,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -127,13 +127,20 @@ def add_version(
         raise
     _sync_folder(folder)
     _point_to(folder, version)
-    _remove_all_but(folder, version)
+    with suppress(OSError):  # the next save removes them
+        _remove_all_but(folder, version)
     return version
 
 
 def current_version(folder: Path) -> str:
     """Return the name of the version that counts, "" if nothing was ever saved."""
     return _current(folder).name if (folder / _CURRENT).exists() else ""
+
+
+def born(folder: Path, version: str) -> int:
+    """Return when a version was written, in nanoseconds; 0 if it is not there."""
+    path = folder / version / _MANIFEST
+    return path.stat().st_mtime_ns if version and path.exists() else 0
 
 
 def read_manifest(folder: Path, *, also: Callable[[Manifest, Path], Manifest] | None = None) -> Manifest | None:

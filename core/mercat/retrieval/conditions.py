@@ -14,7 +14,6 @@ All entries of a mapping must hold.
 from __future__ import annotations
 
 import difflib
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -116,7 +115,7 @@ def bound_of(value: Any) -> Bound | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):
-        return None if math.isnan(value) else float(value)
+        return None if value != value else value
     if isinstance(value, str) and _DAY.match(value):
         try:
             value = datetime.fromisoformat(value)
@@ -124,7 +123,10 @@ def bound_of(value: Any) -> Bound | None:
             return None
     if not isinstance(value, datetime):
         return None
-    return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+    try:
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+    except OverflowError:  # the first or last day of all, elsewhere
+        return value.replace(tzinfo=UTC)
 
 
 def _every(filters: Any, depth: int) -> Every:

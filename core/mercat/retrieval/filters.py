@@ -110,6 +110,8 @@ class Facets:
     def _note(self, change: Change) -> None:
         for column, value in self._marks.pop(change.id, ()):
             self._ids[column][value].discard(change.id)
+            if not self._ids[column][value]:
+                del self._ids[column][value]
         self._all.discard(change.id)
         if change.row is None:
             return
@@ -139,8 +141,9 @@ class Facets:
             return self._all - self._passing(condition.part)
         found = self._ids[condition.column]
         if isinstance(condition, OneOf) and not any(isinstance(bound_of(one), datetime) for one in condition.values):
-            return set().union(*(found[value] for value in condition.values if value in found))
-        return set().union(*(ids for value, ids in found.items() if _holds(condition, value)))
+            keys = ((flag, value) for value in condition.values for flag in (False, True))
+            return set().union(*(found[key] for key in keys if key in found))
+        return set().union(*(ids for (_, value), ids in found.items() if _holds(condition, value)))
 
 
 def _holds(condition: OneOf | Range | Exists, value: Any) -> bool:
@@ -158,8 +161,11 @@ def _same_time(value: Any, wanted: Any) -> bool:
 
 
 def _hashable(value: Any) -> Hashable:
-    """Return the value; a mapping is only known to be there, as nobody can ask for it."""
-    return value if isinstance(value, Hashable) else _Something
+    """Return what is the same for equal values, but not for 1 and True, which ranges tell apart.
+
+    A mapping is only known to be there, as nobody can ask for it.
+    """
+    return isinstance(value, bool), value if isinstance(value, Hashable) else _Something
 
 
 def _key(condition: Condition) -> Hashable:

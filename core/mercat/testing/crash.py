@@ -64,7 +64,7 @@ def problem(folder: Path, *, seed: int, confirmed: int, backend: str = "faiss") 
     try:
         index = opened(folder, backend)
     except Exception as error:
-        return f"it does not open: {error}" if confirmed else ""
+        return f"it does not open: {error}"
     if index.sequence not in (confirmed, confirmed + 1):
         return f"it stands at change {index.sequence}, and {confirmed} was confirmed"
     there = {key: row for ids, rows in index.export() for key, row in zip(ids, rows, strict=True)}

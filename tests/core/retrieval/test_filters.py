@@ -182,3 +182,31 @@ def test_the_same_filters_have_the_same_answer_until_something_changes(store):
     ranged = view.allowed({"none_of": [{"price": {"from": 1}}, {"brand": "b1"}]})
     assert view.allowed({"none_of": [{"brand": ["b1"]}, {"price": {"from": 1}}]}) is ranged
     assert view.allowed({"none_of": [{"price": {"above": 1}}, {"brand": "b1"}]}) is not ranged
+
+
+def test_true_and_1_are_two_values_whichever_came_first(store):
+    for first, second in ((True, 1), (1, True)):
+        rows = [Document("a", "text", metadata={"n": first}), Document("b", "text", metadata={"n": second})]
+        store.upsert(rows, collection=f"flags {first}")
+        number = "b" if first is True else "a"
+        assert Rows(store, f"flags {first}").allowed({"n": {"from": 0, "to": 5}}) == {number}
+
+
+def test_one_row_with_a_strange_value_does_not_break_its_column(store):
+    rows = [
+        Document("first day", "text", metadata={"when": "0001-01-01T00:00:00+08:00", "n": 10**400}),
+        Document("today", "text", metadata={"when": "2026-01-01", "n": 3}),
+    ]
+    store.upsert(rows, collection="strange")
+    view = Rows(store, "strange")
+    assert view.allowed({"when": {"from": "2025-01-01"}}) == {"today"}
+    assert view.allowed({"n": {"from": 0}}) == {"first day", "today"}
+    assert view.allowed({"n": {"below": 10}}) == {"today"}
+
+
+def test_values_that_no_row_has_any_more_are_forgotten(store):
+    view = Rows(store, "shop")
+    for number in range(30):
+        store.upsert([Document("a", "text", metadata={"n": number})], collection="shop")
+        assert view.allowed({"n": number}) == {"a"}
+    assert len(view._facets._ids["n"]) == 1

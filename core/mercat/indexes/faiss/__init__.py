@@ -70,6 +70,7 @@ def open_faiss(
     )
     if not fresh:
         with storage.opened(folder, later=saving.later) as stored:
+            index.base = saving.unwritten(folder)
             if stored is not None:
                 storage.expect(
                     stored, backend=BACKEND, dimensions=dimensions, fingerprint=fingerprint, contents=contents

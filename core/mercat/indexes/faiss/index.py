@@ -33,6 +33,7 @@ class Base:
     log_end: int
     segments: frozenset[str]
     sure: bool = True  # False after a write that failed
+    born: int = 0  # when the version was written; a folder that was removed and filled anew counts from 1 again
 
 
 class SegmentedIndex:
@@ -65,6 +66,7 @@ class SegmentedIndex:
         self._pending_bytes = 0
         self.writer = Lock()  # held by whoever changes or saves
         self.broken: ArtifactError | None = None  # what a check in the background has found
+        self.checking: Thread | None = None
         self._asked, self._flat_rows, self._tail_rows = checked_kind(kind), flat_rows, tail_rows
         self._index_at = index_at(tail_rows)
         self._kind = kind_due(self._asked, rows=0, now=FLAT, flat_rows=flat_rows)
@@ -117,7 +119,8 @@ class SegmentedIndex:
         """
         from mercat.indexes.faiss.saving import save
 
-        if self.base is None or self.base.folder != folder:
+        self._checked()
+        if self.base is None or self.base.folder != folder or not self.base.log_end:
             self.compact()
         save(self, folder)
 
@@ -171,6 +174,7 @@ class SegmentedIndex:
 
     def compact(self) -> None:
         """Merge everything into one segment, if it is not; writes wait."""
+        self._checked()
         self.settle()
         with self.writer:
             snapshot = self.snapshot
@@ -179,7 +183,7 @@ class SegmentedIndex:
             small = not snapshot.views and snapshot.tail.total <= self._tail_rows and wanted == FLAT
             if small or not len(snapshot) or (whole and not merging.due(snapshot.views, kind=wanted, index_at=1)):
                 return
-            self.seal()
+            self.seal(whole=True)
             views, self._kind = self.snapshot.views, wanted
             new = _apart(lambda: merging.merged(views, kind=wanted, smallest=self._index_at, build=self._build))
             self._show(merging.swapped(self.snapshot, views, new))
@@ -200,13 +204,13 @@ class SegmentedIndex:
             self.seal()
         return removed
 
-    def seal(self) -> None:
-        """Make the tail a segment, or, if most of it is dead, write it anew. The caller is the writer."""
+    def seal(self, *, whole: bool = False) -> None:
+        """Make the tail a segment; one that is mostly dead is written anew unless `whole`. The caller is the writer."""
         tail = self.snapshot.tail
         rows = tail.rows()
         ids = [tail.ids[row] for row in rows.tolist()]
         self._tail, views = Tail(self.dimensions), self.snapshot.views
-        if len(ids) * 2 < tail.total < 2 * self._tail_rows:
+        if not whole and len(ids) * 2 < tail.total < 2 * self._tail_rows:
             self._tail.append(ids, tail.vectors[rows])
         elif ids:
             segment = merging.sealed(ids, tail.vectors[rows], build=self._build)
@@ -228,6 +232,7 @@ class SegmentedIndex:
     def _merge(self) -> None:
         """Merge until nothing is due."""
         try:
+            self._checked()
             while True:
                 with self.writer:
                     numbers = self._due()
@@ -259,6 +264,12 @@ class SegmentedIndex:
             self.pending.append(change)
             if self._pending_bytes > _PENDING_BYTES:
                 self.pending = None
+
+    def _checked(self) -> None:
+        """Wait for the check of what was opened: nothing is made of files that are not what was saved."""
+        if self.checking is not None:
+            self.checking.join()
+        self._whole()
 
     def _whole(self) -> None:
         if self.broken is not None:

@@ -37,8 +37,6 @@ from mercat.indexes.names import Names
 _LOG_BYTES = 64 << 20  # with more the next save writes a version
 _CHECKED_AT_ONCE = 64 << 20  # larger files of vectors are checked in the background
 
-_FIRST_FORMAT = "read from the first format; the next save writes the present one"
-
 _log = logging.getLogger(__name__)
 
 
@@ -61,7 +59,8 @@ def save(index: SegmentedIndex, folder: Path) -> None:
         try:
             index.base = _appended(index, base) or _as_version(index, folder, base)
         except OSError:
-            index.base = base and replace(base, sure=False)  # after a failed write the log is not appended to again
+            if base is not None:
+                index.base = replace(base, sure=False)  # after a failed write the log is not appended to again
             raise
         index.pending = []
 
@@ -73,6 +72,7 @@ def load(index: SegmentedIndex, stored: storage.Stored, *, build: merging.Build,
     """
     manifest, version = stored.manifest, stored.folder
     index.contents = manifest.contents
+    index.base = unwritten(version.parent, version.name)
     if manifest.schema == storage.SCHEMA:
         _load_first_format(index, stored, build)
         return
@@ -87,15 +87,23 @@ def load(index: SegmentedIndex, stored: storage.Stored, *, build: merging.Build,
             index.sequence, end = mark.sequence, mark.end
     except (log.Torn, OSError, ValueError, UnicodeDecodeError) as error:
         raise storage.broken(version / log.FILE, f"{log.FILE}: {error}") from error
-    index.base = Base(version.parent, version.name, end, frozenset(view.segment.name for view in views))
+    index.base = replace(index.base, log_end=end, segments=frozenset(view.segment.name for view in views), sure=True)
     index.pending = [] if {view.segment.name for view in index.snapshot.views} == index.base.segments else None
     if stored.unchecked:
-        Thread(target=_check, args=(index, stored), name="mercat-index-check", daemon=True).start()
+        index.checking = Thread(target=_check, args=(index, stored), name="mercat-index-check", daemon=True)
+        index.checking.start()
+
+
+def unwritten(folder: Path, version: str = "") -> Base:
+    """Return what there is of an index that was never saved in this format; it tells when somebody else does."""
+    return Base(folder, version, 0, frozenset(), sure=False, born=storage.born(folder, version))
 
 
 def changed_by_others(base: Base) -> bool:
     """Say whether there is another version, or more in the log than was read or written here."""
     found = storage.current_version(base.folder)
+    if storage.born(base.folder, found) != base.born:
+        return True
     try:
         return found != base.version or any(log.marks(base.folder / found / log.FILE, after=base.log_end))
     except (log.Torn, OSError):
@@ -139,7 +147,8 @@ def _as_version(index: SegmentedIndex, folder: Path, base: Base | None) -> Base:
         storage.SEGMENTS_SCHEMA,
     )
     version = storage.add_version(folder, manifest, files, beside={log.FILE: lambda path: path.write_bytes(record)})
-    return Base(folder, version, len(record), frozenset(view.segment.name for view in snapshot.views))
+    names = frozenset(view.segment.name for view in snapshot.views)
+    return Base(folder, version, len(record), names, born=storage.born(folder, version))
 
 
 def _described(view: View) -> dict[str, Any]:

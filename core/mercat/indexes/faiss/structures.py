@@ -7,6 +7,8 @@ Lists (IVF): Jégou et al. 2011, "Product quantization for nearest neighbor sear
 from __future__ import annotations
 
 import math
+import shutil
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from threading import Lock
@@ -65,8 +67,11 @@ class Lists:
     over, so that rows that lie together elsewhere are found as well.
     """
 
-    def __init__(self, kind: str, index: Any, effort: Effort) -> None:
+    def __init__(self, kind: str, index: Any, effort: Effort, mapped: Path | None = None) -> None:
         self.kind, self.rounded = kind, is_rounded(kind)
+        self._mapped = mapped and mapped.open("rb")  # stays readable when its version is gone
+        if self._mapped:
+            weakref.finalize(self, self._mapped.close)
         self._index, self._effort = index, effort
         self._turn = Lock()
         self._unfiltered: dict[int, Any] = {}
@@ -85,7 +90,13 @@ class Lists:
         return self._in_lists_with_rows(queries, k, only, probes, selector, memo)
 
     def write(self, path: Path) -> None:
-        write_index(self._index, path)
+        if self._mapped is None:
+            write_index(self._index, path)
+            return
+        # of mapped lists FAISS would write where they lie, not what they hold
+        with self._turn, path.open("wb") as file:
+            self._mapped.seek(0)
+            shutil.copyfileobj(self._mapped, file)
 
     def details(self) -> Mapping[str, Any]:
         return self._effort.as_json()
@@ -217,7 +228,7 @@ def read(kind: str, path: Path, details: Mapping[str, Any], *, ef_search: int) -
     lists = faiss.downcast_InvertedLists(index.invlists)
     if hasattr(lists, "prefetch_nthread"):
         lists.prefetch_nthread = 0  # FAISS would start 32 threads for every search
-    return Lists(kind, index, Effort.of(details))
+    return Lists(kind, index, Effort.of(details), path if mapped == faiss.IO_FLAG_MMAP else None)
 
 
 def _sampled(vectors: Vectors, most: int) -> Vectors:

@@ -72,6 +72,7 @@ def _dtype(device: str) -> tuple[str, str]:
     if device.startswith("cuda"):
         import torch
 
-        return ("bfloat16", "bfloat16 on CUDA") if torch.cuda.is_bf16_supported() else ("float16", "float16 on CUDA")
+        native_here = torch.cuda.is_bf16_supported(including_emulation=False)
+        return ("bfloat16", "bfloat16 on CUDA") if native_here else ("float16", "float16 on CUDA")
     native = native_bfloat16() if device == "cpu" else []
     return ("bfloat16", f"bfloat16 by {native[0]}") if native else ("float32", "float32")

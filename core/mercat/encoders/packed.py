@@ -82,10 +82,19 @@ class PackedBert:
             return
         import torch
 
-        for layer in self.layers:
-            for name in _PRODUCTS:
-                weight, bias = layer[name]
-                layer[name] = (torch.ops.mkldnn._reorder_linear_weight(weight, _USUAL_TOKENS), bias)
+        try:
+            laid = [
+                {
+                    name: (torch.ops.mkldnn._reorder_linear_weight(layer[name][0], _USUAL_TOKENS), layer[name][1])
+                    for name in _PRODUCTS
+                }
+                for layer in self.layers
+            ]
+            one = torch.zeros(1, self.words.shape[1], dtype=self.dtype)
+            _linear(one, laid[0]["qkv"], one)
+        except (RuntimeError, TypeError, IndexError):  # private operations: another build of torch may refuse
+            return
+        self.layers = [{**layer, **products} for layer, products in zip(self.layers, laid, strict=True)]
 
     def vectors(self, rows: Sequence[Ids]) -> Vectors:
         """Return one unit vector per row of token ids. Rows of equal length should be neighbours.

@@ -43,7 +43,7 @@ class Table:
     """What several rankings say of the hits of one question: `scores` has shape (ids, rankings).
 
     The ids go by their best single rank, then by id. A ranking that has not returned a hit gives it the least it could
-    have: where it returned as many as it was asked for its last score, otherwise 0.
+    have: where it returned as many as it was asked for just less than its last score, otherwise 0.
     """
 
     ids: Sequence[str]
@@ -61,7 +61,7 @@ class Table:
         for column, leg in enumerate(legs):
             least = leg[-1].score if leg else 0.0
             given = {hit.id: hit.score for hit in leg}
-            missing = least if len(leg) >= asked else min(least, 0.0)
+            missing = float(np.nextafter(least, -np.inf)) if len(leg) >= asked else min(least, 0.0)
             scores[:, column] = [given.get(key, missing) for key in ids]
         return cls(ids, scores)
 

@@ -146,8 +146,10 @@ def unseen(folder: Path, rows: Sequence[Example], *, texts: bool = False) -> lis
 
 
 def learned_from(folder: Path, rows: Sequence[Example]) -> NDArray[np.bool_]:
-    """Return whether the model saved in `folder` has learned from each row, in shape (rows,)."""
-    return np.isin(row_hashes(rows), load_arrays(folder / ROWS)["train"])
+    """Return whether the model in `folder` has learned from each row, or from its text and label: shape (rows,)."""
+    saved = load_arrays(folder / ROWS)
+    known: NDArray[np.bool_] = np.isin(row_hashes(rows), saved["train"])
+    return known | np.isin(content_hashes(rows), saved["train_contents"])
 
 
 def unseen_test_rows(parts: Parts | splits.Parts, artifact: Path, *, texts: bool = False) -> list[Example]:

@@ -48,7 +48,9 @@ def walk_estimate(
     at, people = cuts.validation[len(cuts.validation) // 2], _people(data, cuts)
     unscored = [*cuts.first, *cuts.test]
     trial.stages["walk"] = sum(
-        _extrapolated(partial(walked, at, scored=scored), [people[each] for each in times], trial.clock)
+        _extrapolated(
+            partial(walked, at, scored=scored), [people[each] for each in times], trial.clock, there=people[at]
+        )
         for times, scored in ((cuts.validation, True), (unscored, False))
         if times
     )
@@ -68,15 +70,17 @@ def _people(data: Data, cuts: Cuts) -> dict[float, int]:
     return found
 
 
-def _extrapolated(walked: Callable[[int], Walked], people: Sequence[int], clock: Callable[[], float]) -> float:
-    """Return the seconds of cuts with so many people each, from walking through one with a few and with some."""
+def _extrapolated(
+    walked: Callable[[int], Walked], people: Sequence[int], clock: Callable[[], float], *, there: int
+) -> float:
+    """Return the seconds of cuts with so many people each, from walking one with `there` for a few and for some."""
     walked(1)  # the first one loads what it needs
     took = []
     for count in (_FEW, _SOME):
         started = clock()
         walked(count)
         took.append(clock() - started)
-    each = max(took[1] - took[0], 0.0) / max(min(_SOME, max(people)) - _FEW, 1)
+    each = max(took[1] - took[0], 0.0) / max(min(_SOME, there) - _FEW, 1)
     return sum(max(took[0] + each * (count - _FEW), 0.0) for count in people)
 
 

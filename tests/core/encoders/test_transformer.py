@@ -58,6 +58,21 @@ def test_weights_laid_out_for_bfloat16_give_the_same_vectors(tiny, monkeypatch):
     assert not any(layer[name][0].is_mkldnn for layer in as_saved._loaded.body.layers for name in packed._PRODUCTS)
 
 
+def test_where_weights_cannot_be_laid_out_they_stay_as_they_are(tiny, monkeypatch):
+    import torch
+
+    from mercat.encoders import packed
+
+    def refused(*given):
+        raise RuntimeError("could not create a primitive descriptor")
+
+    monkeypatch.setattr(packed, "_lays_out", lambda dtype: True)
+    monkeypatch.setattr(torch.ops.mkldnn, "_reorder_linear_weight", refused)
+    encoder = Transformer(str(tiny), device="cpu", dtype="bfloat16")
+    assert encoder.encode(ENGLISH).shape == (len(ENGLISH), encoder.dimensions)
+    assert not any(layer[name][0].is_mkldnn for layer in encoder._loaded.body.layers for name in packed._PRODUCTS)
+
+
 @pytest.mark.parametrize("budget", [1, 7, 64, 100_000])
 def test_the_batch_budget_changes_nothing_but_speed(tiny, budget):
     wanted = Transformer(str(tiny), device="cpu", dtype="float32").encode(ENGLISH * 9)

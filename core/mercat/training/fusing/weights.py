@@ -33,8 +33,9 @@ class Asked:
 def fit_weights(asked: Sequence[Asked], *, k: int) -> list[float]:
     """Return the weights, which sum to 1, with the best mean nDCG@k over the questions.
 
-    All weights of a grid are tried, each ranking alone among them, so that the result is never below the best of them.
-    Of several that are best the one nearest to their mean is taken: it is surest to stay good.
+    All weights of a grid are tried, each ranking alone among them, so that the result is never below the best of them,
+    but for hits with equal scores. Of several that are best the one nearest to their mean is taken: it is surest to
+    stay good.
     """
     grid = np.array(list(_simplex(len(asked[0].legs))))
     found = np.mean([_ndcg(one, grid, k) for one in asked], axis=0)

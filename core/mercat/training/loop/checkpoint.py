@@ -50,6 +50,7 @@ class Place:
     worse: int = 0  # epochs since the best one
     stopped: bool = False
     seconds: float = 0.0
+    dtype: str = ""  # the number format that it began in
     history: list[EpochFigures] = field(default_factory=list)
 
     def add(self, figures: Mapping[str, float], *, rows: int) -> None:

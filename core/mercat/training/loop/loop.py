@@ -93,20 +93,16 @@ class Loop:
     def run(self) -> Outcome:
         """Train, or go on from the last checkpoint; leave the model at its best epoch, in evaluation mode."""
         devices = [self._device] if self._device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices), self.learning():
+        with torch.random.fork_rng(devices=devices):
             torch.manual_seed(self._seed)
             place = self._begin()
             resumed_at = place.updates
             self._started = self._saved = self._clock() - place.seconds
-            self._sharing.begin(place.digest, place.updates)
+            self._sharing.begin(f"{place.digest} in {self.dtype}", place.updates)
             if not resumed_at and self._world.first:
                 self._checkpoints.forget_epochs()
-            while place.epoch < self.settings.epochs and not place.stopped:
-                self._epoch(place)
-                self._judge(place)
-                self._save(place)
-            self._world.told("saved")  # nobody reads what the first process is still writing
-            averaged = self._end(place)
+            with self.learning():
+                averaged = self._learn(place)
         self.model.eval()
         return Outcome(
             tuple(place.history),
@@ -121,6 +117,15 @@ class Loop:
             self._world.size,
             self.dtype,
         )
+
+    def _learn(self, place: Place) -> int:
+        """Go through the epochs that are left; return how many of the last ones the weights are the mean of."""
+        while place.epoch < self.settings.epochs and not place.stopped:
+            self._epoch(place)
+            self._judge(place)
+            self._save(place)
+        self._world.told("saved")  # nobody reads what the first process is still writing
+        return self._end(place)
 
     @contextmanager
     def learning(self) -> Iterator[None]:
@@ -142,7 +147,9 @@ class Loop:
         place = self._checkpoints.load(self.model, self._optimiser)
         if place and self._steering:
             self._steering.restore(self._checkpoints.load_steering())
-        return place or Place(self._checkpoints.digest)
+        place = place or Place(self._checkpoints.digest)
+        self.dtype = place.dtype = place.dtype or self.dtype  # on another machine too, a run ends as it began
+        return place
 
     def _notes(self, place: Place) -> list[str]:
         notes = [self._unfreezing.note(len(place.history)), self._steering.note() if self._steering else ""]

@@ -53,10 +53,11 @@ def run_loop(
     trackers = [*telling.trackers] if run.world.first else []
     if telling.tensorboard and run.world.first:
         trackers.append(TensorBoard(board_of(run.scratch)))
+    key = checkpoints.key if any(isinstance(each, Resuming) for each in trackers) else ""  # one for all of them
     try:
         for tracker in trackers:
             if isinstance(tracker, Resuming):
-                tracker.resume(run.name, checkpoints.key)
+                tracker.resume(run.name, key)
             else:
                 tracker.begin(run.name)
         told = Tracked(run.progress, trackers)

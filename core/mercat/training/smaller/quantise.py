@@ -195,7 +195,7 @@ class Quantise:
             raise DataError(asked, found, "the collection that it was trained on")
         tested = np.isin(row_hashes(parts.validation), saved["test"])
         new = [row for row, there in zip(parts.validation, tested, strict=True) if not there]
-        new = [row for row in unseen(artifact.folder, new) if row.label in head.labels]
+        new = [row for row in unseen(artifact.folder, new, texts=True) if row.label in head.labels]
         if new:
             told = f"Calibrated and judged on {len(new)} validation rows that came in since; it has learned from others"
             return new, [told]

@@ -320,3 +320,29 @@ def test_a_label_with_one_train_row_is_learned_and_served(store, tmp_path, tiny_
     artifact = train_in(tmp_path, recipe, store=store)
     assert load_head(artifact.folder / "head").labels == ("card", "rare", "refund", "transfer")
     assert artifact.metrics["accuracy"]["n"] == 31
+
+
+def test_a_run_ends_in_the_number_format_that_it_began_in(store, tmp_path, tiny_bert, monkeypatch):
+    """Killed on a CPU that computes bfloat16, gone on with on one that does not: as if it had stayed."""
+
+    class Killed(Exception):
+        pass
+
+    def stop(stage, done, total, **figures):
+        if stage == "train" and done == 5:
+            raise Killed
+
+    def on(flags, place, **more):
+        monkeypatch.setattr("mercat.compute.device.cpu_flags", lambda: frozenset(flags))
+        recipe = Full(
+            Transformer(str(tiny_bert), dtype="float32"), collection="intents", checkpoint_every_s=0.0, **QUICK
+        )
+        return load_report(train_in(place, recipe, store=store, **more).folder)
+
+    with pytest.raises(Killed):
+        on({"avx512_bf16"}, tmp_path, progress=stop)
+    gone_on, whole = on((), tmp_path), on({"avx512_bf16"}, tmp_path / "whole")
+    assert gone_on.details["resumed_at"] > 0
+    assert gone_on.details["dtype"] == whole.details["dtype"] == "bfloat16"
+    assert gone_on.details["history"] == whole.details["history"]
+    assert on((), tmp_path / "plain").details["dtype"] == "float32"

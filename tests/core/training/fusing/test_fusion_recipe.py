@@ -1,5 +1,8 @@
 """Weights are learned where they help, are never below the best leg, and belong to the scores they were learned on."""
 
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+
 import numpy as np
 import pytest
 
@@ -8,7 +11,10 @@ from mercat.evaluation.ranking import ndcg
 from mercat.jobs import evaluate_recipe, train_recipe
 from mercat.retrieval.fusion import Table
 from mercat.retrieval.learned import Learned
+from mercat.training.base import Run
+from mercat.training.fusing.fusion import Fusion
 from mercat.training.fusing.weights import Asked, fit_weights
+from mercat.training.progress import silent
 from mercat.training.report import load_report
 from mercat.values import Document, Example, Hit
 from mercat.workspace import Workspace
@@ -162,3 +168,19 @@ def test_what_is_no_hybrid_or_no_fusion_is_refused(workspace, tmp_path):
         (writer.folder / "x").write_text("x")
     with pytest.raises(ArtifactError, match="of kind 'classifier'"):
         workspace.get("retrievers", "help").search("badoor")
+
+
+def test_a_split_by_time_parts_no_question_from_its_right_rows(workspace, tmp_path):
+    """A question's second answer may be much later than its first."""
+    day, rows = datetime(2026, 1, 1, tzinfo=UTC), []
+    for number in range(200):
+        for answer, later in (("first", 0), ("second", 60)):
+            at = day + timedelta(days=number + later)
+            rows.append(Example(f"{number} {answer}", f"question {number}", f"{answer} of {number}", at=at))
+    workspace.store.upsert(rows, collection="dated")
+    recipe = Fusion(workspace.get("retrievers", "help"), collection="dated")
+    parts = recipe.rows(Run("weights", workspace.store, tmp_path / "scratch", seed=0, progress=silent))
+    counts = Counter(row.text for row in parts.train)
+    assert set(counts.values()) == {2}
+    assert len(parts.train) + len(parts.validation) + len(parts.test) == len(rows)
+    assert max(row.at for row in parts.train) <= min(row.at for row in parts.test)

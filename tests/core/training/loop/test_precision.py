@@ -46,7 +46,7 @@ def test_auto_takes_float32_on_a_gpu_that_has_no_bfloat16(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: "old")
     for native, wanted in ((False, "float32"), (True, "bfloat16")):
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda native=native: native)
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, native=native: native)
         assert learning_dtype("auto", torch.device("cuda:0")) == wanted
 
 

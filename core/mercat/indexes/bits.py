@@ -34,7 +34,7 @@ def without(bits: Bits, rows: RowNumbers) -> Bits:
 
 
 def has(bits: Bits, rows: RowNumbers) -> NDArray[np.bool_]:
-    """Say for each of `rows` whether it is set."""
+    """Say for each of `rows` whether it is set. The shape is (rows,)."""
     return np.asarray((bits[rows >> 3] >> (rows & 7).astype(np.uint8)) & 1, dtype=np.bool_)
 
 

@@ -46,7 +46,10 @@ class Place:
 
 
 class FaissPlace(Place):
-    """A place with the options of FAISS, checked before FAISS is loaded; for their meaning see `open_faiss`."""
+    """A place with the options of FAISS, checked before FAISS is loaded; for their meaning see `open_faiss`.
+
+    Raises ConfigError for options that no index can have.
+    """
 
     def __init__(
         self,

@@ -41,7 +41,7 @@ def change(seed: int, number: int) -> tuple[list[str], Vectors | None]:
 
 
 def expected(seed: int, changes: int) -> dict[str, Vectors]:
-    """Return what an index holds after so many changes."""
+    """Return what an index holds after so many changes: the vector of each id, shape (dimensions,)."""
     rows: dict[str, Vectors] = {}
     for number in range(1, changes + 1):
         ids, vectors = change(seed, number)

@@ -47,7 +47,7 @@ class Read(Protocol):
 
 
 def save(index: SegmentedIndex, folder: Path) -> None:
-    """Put on the disk what is not there yet; see `SegmentedIndex.save`."""
+    """Put on the disk what is not there yet. Raises what `SegmentedIndex.save` raises, ArtifactError among it."""
     with index.writer, storage.saving(folder):
         base = index.base if index.base is not None and index.base.folder == folder else None
         if base is not None and changed_by_others(base):

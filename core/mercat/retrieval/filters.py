@@ -21,6 +21,7 @@ class _Something:
     """Stands for a value that no filter can name."""
 
 
+_Value = tuple[bool, Hashable]  # whether it is True or False, and the value
 _log = logging.getLogger(__name__)
 _PAGE = 1000
 _ANSWERS = 64  # filters whose ids are kept
@@ -68,8 +69,8 @@ class Facets:
         self._sequence = 0
         self._all: set[str] = set()
         self._known: set[str] = set()  # columns that some row had
-        self._ids: dict[str, defaultdict[Hashable, set[str]]] = {}  # column -> value -> ids
-        self._marks: dict[str, list[tuple[str, Hashable]]] = {}  # id -> (column, value)
+        self._ids: dict[str, defaultdict[_Value, set[str]]] = {}  # column -> value -> ids
+        self._marks: dict[str, list[tuple[str, _Value]]] = {}  # id -> (column, value)
         self._answers: dict[Hashable, Allowed] = {}  # of filters, until the store changes
 
     def allowed(self, filters: Mapping[str, Any]) -> Allowed:
@@ -160,7 +161,7 @@ def _same_time(value: Any, wanted: Any) -> bool:
     return isinstance(found, datetime) and found == bound_of(wanted)
 
 
-def _hashable(value: Any) -> Hashable:
+def _hashable(value: Any) -> _Value:
     """Return what is the same for equal values, but not for 1 and True, which ranges tell apart.
 
     A mapping is only known to be there, as nobody can ask for it.

@@ -69,8 +69,8 @@ class Lists:
 
     def __init__(self, kind: str, index: Any, effort: Effort, mapped: Path | None = None) -> None:
         self.kind, self.rounded = kind, is_rounded(kind)
-        self._mapped = mapped and mapped.open("rb")  # stays readable when its version is gone
-        if self._mapped:
+        self._mapped = None if mapped is None else mapped.open("rb")  # stays readable when its version is gone
+        if self._mapped is not None:
             weakref.finalize(self, self._mapped.close)
         self._index, self._effort = index, effort
         self._turn = Lock()

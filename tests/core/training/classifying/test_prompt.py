@@ -185,7 +185,7 @@ def test_minilm_answers_questions_of_five_intents_from_ten_rows_each(store, tmp_
     letters = random.Random(0).sample(read, 600)
     store.upsert([Document(str(at), row["text"]) for at, row in enumerate(letters)], collection="letters")
     start = Transformer("all-MiniLM-L6-v2")
-    options = {"epochs": 1, "batch_size": 16, "learning_rate": 1e-4, "device": "cpu", "max_tokens": 40}
+    options = {"epochs": 3, "batch_size": 16, "learning_rate": 1e-4, "device": "cpu", "max_tokens": 40}
     guessing = train_in(tmp_path, Mlm(start, collection="letters", **options), store=store)
     words = {
         "card_arrival": ["delivery", "arrival"],

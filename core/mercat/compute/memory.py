@@ -5,8 +5,11 @@ Linux keeps one high-water mark for a process; it is set back where a stretch be
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 
@@ -44,6 +47,13 @@ class Peak:
         """Return what a person should know of the figure; empty where it is what it seems."""
         whole = "Memory is the most that this process held since it began: its mark cannot be set back here"
         return whole if self.whole and self.began_mb is not None else ""
+
+
+def give_back() -> None:
+    """Give memory that is no longer used back to the system, as the C library of Linux keeps much of it."""
+    gc.collect()
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def own_peak_bytes() -> int:

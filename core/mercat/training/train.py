@@ -13,7 +13,7 @@ from typing import Any
 
 from mercat.artifacts import Artifact, Artifacts
 from mercat.artifacts.unfinished import alone
-from mercat.compute.memory import Peak
+from mercat.compute.memory import Peak, give_back
 from mercat.compute.world import ALONE, Left, World
 from mercat.errors import ArtifactError
 from mercat.store import Store
@@ -58,7 +58,9 @@ def train(
         expected = _expected(recipe, run) if expect and world.size == 1 else None
         if expect and expected:
             expect(expected)
+            give_back()  # what was tried for the estimate is thrown away
         made = _published(recipe, run, artifacts, {**what, "config": config}, expected)
+        give_back()
         world.told(made.version)
         return made
     if shared:

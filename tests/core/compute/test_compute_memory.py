@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mercat.compute import memory
-from mercat.compute.memory import Peak, own_peak_bytes
+from mercat.compute.memory import Peak, give_back, own_peak_bytes
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux sets its mark back")
 
@@ -61,3 +61,19 @@ def test_what_nobody_says_is_none(monkeypatch):
     assert Peak().mb() is None
     assert Peak().note() == ""
     assert own_peak_bytes() == 0
+
+
+@linux
+def test_what_is_no_longer_used_is_given_back():
+    """Pieces too small to be mapped alone, with one that stays behind them: the library would keep them all."""
+
+    def held_mb():
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
+
+    pieces = [bytearray(60_000) for _ in range(4000)]  # 240 MB
+    last, before = bytearray(60_000), held_mb()
+    del pieces
+    give_back()
+    assert held_mb() < before - 150
+    assert len(last) == 60_000

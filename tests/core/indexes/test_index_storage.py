@@ -54,7 +54,7 @@ def test_killed_at_any_moment_the_old_or_the_new_opens(tmp_path):
             ((_, vectors),) = index.export(batch=5000)
             assert len(vectors) == 2000
             assert (vectors[:, confirmed % 64] == 1.0).all()
-    assert confirmed >= KILLS // 2, "too few saves for the kills to mean anything"
+    assert confirmed > KILLS // 2, "too few saves for the kills to mean anything"
 
 
 def save_until_killed(folder: Path, backend: str, *, after_s: float) -> int:

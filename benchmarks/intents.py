@@ -24,7 +24,7 @@ TAKES = "60 minutes; days of peers with --peers"
 SEEDS = range(3)
 FEW_SEEDS = range(5)
 FULL = {
-    "banking77": Setting("full", {"epochs": 5}),
+    "banking77": Setting("full", {"epochs": 5, "average_epochs": 3, "label_smoothing": 0.1}),
     "clinc150": Setting("full", {"epochs": 4, "learning_rate": 3e-4}),
     "hwu64": Setting("full", {"epochs": 4, "learning_rate": 3e-4}),
 }

@@ -24,9 +24,17 @@ TAKES = "60 minutes"
 
 SEEDS = range(3)
 SETS: dict[str, tuple[str, Callable[[Context], list[Example]], Setting]] = {
-    "phrasebank50": ("financial-phrasebank", phrasebank, Setting("full")),
-    "sst2": ("sst", sst2, Setting("full")),
-    "finfe.clean": ("fincuge-finfe", finfe, Setting("full", encoder=CHINESE)),
+    "phrasebank50": (
+        "financial-phrasebank",
+        phrasebank,
+        Setting("full", {"epochs": 6, "learning_rate": 1e-4, "average_epochs": 3, "label_smoothing": 0.1}, CHINESE),
+    ),
+    "sst2": ("sst", sst2, Setting("full", {"epochs": 3, "learning_rate": 1e-4}, CHINESE)),
+    "finfe.clean": (
+        "fincuge-finfe",
+        finfe,
+        Setting("full", {"epochs": 2, "learning_rate": 1e-4, "batch_size": 64}, CHINESE),
+    ),
 }
 
 

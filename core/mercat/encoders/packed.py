@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _PRODUCTS = ("qkv", "mix", "grow", "shrink")
 _USUAL_TOKENS = 512  # for how many rows oneDNN chooses a layout; others are computed with the same
+_STEPS = ((64, 8), (512, 32))  # up to so many tokens a matrix has a multiple of so many rows, beyond that of 64
 
 
 def can_pack(config: Mapping[str, Any]) -> bool:
@@ -115,8 +116,10 @@ class PackedBert:
     def _embed(self, rows: Sequence[Ids], spans: Sequence[tuple[int, int]]) -> torch.Tensor:
         import torch
 
-        ids = torch.from_numpy(np.concatenate([np.asarray(row, dtype=np.int64) for row in rows]))
-        places = torch.cat([torch.arange(length).repeat(count) for count, length in spans])
+        tokens = sum(count * length for count, length in spans)
+        ids, places = torch.zeros(2, _room_for(tokens), dtype=torch.int64)
+        ids[:tokens] = torch.from_numpy(np.concatenate([np.asarray(row, dtype=np.int64) for row in rows]))
+        places[:tokens] = torch.cat([torch.arange(length).repeat(count) for count, length in spans])
         found = torch.nn.functional.embedding(ids, self.words)
         found += torch.nn.functional.embedding(places, self.positions)
         return self._normed(found, self.embedding_norm)
@@ -162,7 +165,7 @@ class PackedBert:
         kept: list[torch.Tensor] = getattr(self._rooms, "kept", [])
         if not kept or len(kept[0]) < tokens:
             widths = [layer[name][0].shape[0] for name in ("qkv", "mix", "shrink", "grow")]
-            kept = [torch.empty(tokens, width, dtype=self.dtype) for width in widths]
+            kept = [torch.zeros(tokens, width, dtype=self.dtype) for width in widths]
             self._rooms.kept = kept
         return [room[:tokens] for room in kept]
 
@@ -206,6 +209,15 @@ def _adapt(rows: torch.Tensor, layer: Mapping[str, Any], place: str) -> torch.Te
     if f"{place}_down" not in layer:
         return rows
     return rows.add_(linear(gelu(linear(rows, *layer[f"{place}_down"])), *layer[f"{place}_up"]))
+
+
+def _room_for(tokens: int) -> int:
+    """Return how many rows a matrix of so many tokens gets; what is behind them is computed and never read.
+
+    oneDNN compiles each product for each number of rows, and keeps up to a thousand of them, half a megabyte each.
+    """
+    step = next((step for most, step in _STEPS if tokens <= most), 64)
+    return -(-tokens // step) * step
 
 
 def _split(hidden: torch.Tensor, spans: Sequence[tuple[int, int]]) -> list[torch.Tensor]:

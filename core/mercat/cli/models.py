@@ -151,6 +151,8 @@ def _transformer(workspace: Workspace, name: str) -> Transformer:
 
 def _row(name: str, made: Exported) -> dict[str, Any]:
     """Return what was made, and the figures of the number format that came out farthest from the original."""
+    from mercat.encoders.speed import speed_of
+
     dtype, figures = min(made.parity.items(), key=lambda each: each[1]["least"])
     size = sum(path.stat().st_size for path in made.folder.iterdir())
     return {
@@ -159,6 +161,7 @@ def _row(name: str, made: Exported) -> dict[str, Any]:
         "dtype": dtype,
         "least_cosine": figures["least"],
         "mean_cosine": figures["mean"],
+        "speed": str(speed_of(made.speed, backend=made.backend, dtype=str(made.speed.get("dtype"))) or "not measured"),
         "size_mb": round(size / 1e6, 1),
         "folder": str(made.folder),
         "fingerprint": made.fingerprint,

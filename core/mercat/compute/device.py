@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -39,17 +40,27 @@ def choose_device(device: str = "auto", *, dtype: str = "auto") -> Device:
 @cache
 def cpu_flags() -> frozenset[str]:
     """Return the instruction sets of this CPU as Linux names them; empty where they cannot be read."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return frozenset()
-    found = next((line for line in lines if line.startswith(("flags", "Features"))), "")
-    return frozenset(found.partition(":")[2].split())
+    return frozenset(_of_cpu("flags", "Features").split())
+
+
+@cache
+def cpu_model() -> str:
+    """Return the name of this CPU's model, or of its architecture where the system does not say."""
+    return _of_cpu("model name") or platform.processor() or platform.machine()
 
 
 def native_bfloat16() -> list[str]:
     """Return the instruction sets by which this CPU computes in bfloat16; empty if it does not."""
     return sorted(cpu_flags() & {"amx_bf16", "avx512_bf16"})
+
+
+def _of_cpu(*names: str) -> str:
+    """Return the value of the first line of one of these names that Linux has on the CPU; empty where none is."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(names)), "")
 
 
 def _device(wanted: str) -> tuple[str, str]:

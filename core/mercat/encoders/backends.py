@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, Protocol, get_args
@@ -12,8 +12,9 @@ from mercat.compute.device import Device, choose_device
 from mercat.encoders.base import Vectors
 from mercat.encoders.batching import Ids
 from mercat.encoders.checkpoint import Checkpoint
-from mercat.encoders.exported import GRAPHS, INT8, Exported, is_export, open_export
-from mercat.errors import ConfigError, MissingExtra, missing_extra
+from mercat.encoders.exported import AGAIN, GRAPHS, INT8, Exported, is_export, open_export, read_description
+from mercat.encoders.speed import WORTH, speed_of
+from mercat.errors import ArtifactError, ConfigError, MissingExtra, missing_extra
 
 Backend = Literal["auto", "packed", "torch", "onnx", "openvino"]
 BACKENDS = get_args(Backend)
@@ -46,6 +47,10 @@ class Wish:
             raise ConfigError(
                 f"quantise = '{self.quantise}'", f"It is for onnx; backend = '{self.backend}'", "backend = 'onnx'"
             )
+
+
+AUTO = Wish("auto", "", "cpu", "auto")
+"""What an export is held against: torch on the CPU, in its own number format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +86,9 @@ class Choice:
 def choose(wish: Wish, checkpoint: Checkpoint, *, fingerprint: str, folders: dict[str, Path]) -> Choice:
     """Choose the forward pass. `folders` says where the export for each backend would lie.
 
-    "auto" takes torch; only where torch is not installed it takes an ONNX export, if there is one. Raises ConfigError
-    for what cannot be had together, MissingExtra, ArtifactError for an export that is missing, damaged or another's.
+    "auto" takes torch, on the CPU an export that was measured here as the quicker one, and where torch is not installed
+    an ONNX export. Raises ConfigError for what cannot be had together, MissingExtra, ArtifactError for an export that
+    is missing, damaged or another's.
     """
     if checkpoint.exported:
         if wish.backend not in ("auto", checkpoint.exported):
@@ -95,7 +101,7 @@ def choose(wish: Wish, checkpoint: Checkpoint, *, fingerprint: str, folders: dic
         if wish.backend != "auto" or wish.device not in ("auto", "cpu") or not is_export(folders["onnx"]):
             raise _no_torch(checkpoint, folders["onnx"])
         return _on_export(wish, "onnx", folders["onnx"], fingerprint, "torch is not installed, an export is there")
-    return _on_torch(wish, checkpoint)
+    return _quickest(wish, on_torch(wish, checkpoint), fingerprint, folders)
 
 
 def installed(module: str) -> bool:
@@ -129,7 +135,42 @@ def _on_export(wish: Wish, backend: str, folder: Path, fingerprint: str, why: st
     return Choice(backend, Device(device.name, device.dtype, note), exported)
 
 
-def _on_torch(wish: Wish, checkpoint: Checkpoint) -> Choice:
+def _quickest(wish: Wish, own: Choice, fingerprint: str, folders: Mapping[str, Path]) -> Choice:
+    """Return torch's choice, or an export if "auto" may take one and its measured speed is worth it; say why."""
+    if (wish.backend, wish.dtype, own.device.name) != ("auto", "auto", "cpu"):
+        return own
+    there = [_weighed(wish, backend, folder, fingerprint) for backend, folder in folders.items() if is_export(folder)]
+    best = max(there, key=lambda each: each.times, default=None)
+    if best is not None and best.choice is not None:
+        return best.choice
+    why = "; ".join([own.device.why, *(each.why for each in there)])
+    return replace(own, device=replace(own.device, why=why))
+
+
+@dataclass(frozen=True, slots=True)
+class _Weighed:
+    """An export that is there: how many times as quick as torch it is, and why it is no choice if it is none."""
+
+    times: float
+    choice: Choice | None = None
+    why: str = ""
+
+
+def _weighed(wish: Wish, backend: str, folder: Path, fingerprint: str) -> _Weighed:
+    try:
+        device, kept = export_device(backend, quantise=""), read_description(folder).get("speed")
+        speed = speed_of(kept, backend=backend, dtype=device.dtype)
+        if speed is None or not speed.here:
+            return _Weighed(0.0, why=f"an export for {backend} is there, not measured on this machine: {AGAIN}")
+        if speed.times < WORTH:
+            return _Weighed(0.0, why=f"the export for {backend} is not worth it, {speed}")
+        return _Weighed(speed.times, _on_export(wish, backend, folder, fingerprint, f"the quicker one here, {speed}"))
+    except (ArtifactError, MissingExtra) as error:  # nobody asked for it by name
+        return _Weighed(0.0, why=f"the export for {backend} cannot be used: {error.found}")
+
+
+def on_torch(wish: Wish, checkpoint: Checkpoint) -> Choice:
+    """Return the forward pass that torch computes: packed where it fits. Raises ConfigError if it was asked to be."""
     from mercat.encoders.packed import can_pack
 
     device = choose_device(wish.device, dtype=wish.dtype)

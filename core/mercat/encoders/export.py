@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from mercat.artifacts.files import fsync
 from mercat.encoders import runtimes
-from mercat.encoders.backends import Choice, export_device, installed
+from mercat.encoders.backends import AUTO, Choice, export_device, installed, on_torch
 from mercat.encoders.batching import Ids
 from mercat.encoders.checkpoint import Checkpoint
 from mercat.encoders.exported import DESCRIPTION, GRAPHS, SCHEMA, TOKENIZER, Exported, open_export
 from mercat.encoders.padded import PaddedModel, pool
 from mercat.encoders.parity import LEAST, parity
+from mercat.encoders.speed import measured
 from mercat.errors import ArtifactError, ConfigError, missing_extra
 from mercat.pretrained.sums import sha256
 
@@ -51,8 +52,8 @@ def export(encoder: Transformer, rows: Sequence[Ids]) -> Exported:
         _convert(making, backend, encoder.quantise)
         shutil.copyfile(checkpoint.folder / TOKENIZER, making / TOKENIZER)
         figures = _measure(encoder, making, original, rows)
-        _describe(encoder, making, figures)
         _require_near(encoder, figures)
+        _describe(encoder, making, figures, _speed(encoder, making, rows))
         _replace(making, target)
     finally:
         shutil.rmtree(making, ignore_errors=True)
@@ -144,7 +145,7 @@ def _measure(
     encoder: Transformer, folder: Path, original: PaddedModel, rows: Sequence[Ids]
 ) -> dict[str, dict[str, float]]:
     """Return the figures of each number format that this CPU would run."""
-    exported = Exported(folder, encoder.backend, encoder.quantise, encoder.fingerprint, {})
+    exported = _made(encoder, folder)
     dtypes = ("auto", "float32") if encoder.backend == "openvino" else ("auto",)
     devices = [export_device(encoder.backend, quantise=encoder.quantise, dtype=dtype) for dtype in dtypes]
     figures = {}
@@ -154,17 +155,32 @@ def _measure(
     return figures
 
 
+def _made(encoder: Transformer, folder: Path) -> Exported:
+    return Exported(folder, encoder.backend, encoder.quantise, encoder.fingerprint, {})
+
+
+def _speed(encoder: Transformer, folder: Path, rows: Sequence[Ids]) -> dict[str, Any]:
+    """Measure the export beside what `auto` would run with torch, both on all cores of this process."""
+    device = export_device(encoder.backend, quantise=encoder.quantise)
+    exported = Choice(encoder.backend, device, _made(encoder, folder))
+    sides = [encoder.running(choice) for choice in (on_torch(AUTO, encoder.checkpoint), exported)]
+    try:
+        own, export = (side.run_rows for side in sides)
+        return measured(own, export, rows, most=encoder.max_tokens, dtype=device.dtype, backend=encoder.backend)
+    finally:
+        for side in sides:
+            side.close()
+
+
 def _require_near(encoder: Transformer, figures: Mapping[str, Mapping[str, float]]) -> None:
     wanted = LEAST[encoder.quantise]
-    for dtype, measured in figures.items():
-        if not measured["least"] >= wanted:
-            found = (
-                f"A text's cosine to the original is {measured['least']:.4f} in {dtype}; at least {wanted} is needed"
-            )
+    for dtype, cosines in figures.items():
+        if not cosines["least"] >= wanted:
+            found = f"A text's cosine to the original is {cosines['least']:.4f} in {dtype}; at least {wanted} is needed"
             raise ArtifactError(f"The export of '{encoder.model}' for {encoder.backend}", found, "backend = 'auto'")
 
 
-def _describe(encoder: Transformer, folder: Path, figures: Mapping[str, Any]) -> None:
+def _describe(encoder: Transformer, folder: Path, figures: Mapping[str, Any], speed: Mapping[str, Any]) -> None:
     from importlib.metadata import version
 
     checkpoint: Checkpoint = encoder.checkpoint
@@ -191,6 +207,7 @@ def _describe(encoder: Transformer, folder: Path, figures: Mapping[str, Any]) ->
         },
         "files": {name: sha256(folder / name) for name in (*GRAPHS[encoder.backend], TOKENIZER)},
         "parity": figures,
+        "speed": speed,
         "made_by": {package: version(package) for package in packages},
     }
     (folder / DESCRIPTION).write_text(json.dumps(described, indent=2), encoding="utf-8")

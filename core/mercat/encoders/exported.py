@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ DESCRIPTION = "mercat-export.json"
 TOKENIZER = "tokenizer.json"
 GRAPHS = {"onnx": ("model.onnx",), "openvino": ("model.xml", "model.bin")}
 INT8 = "int8"
-_AGAIN = "mercat models export"
+AGAIN = "mercat models export"
 _WORDS = {"weights_sha256", "tokenizer_sha256", "pooling", "query_prefix", "document_prefix", "model_type"}
 _WHOLE = {"dimensions": 1, "parameters": 0, "max_tokens": 1, "vocab_size": 0, "pad_id": 0}  # each with its least value
 
@@ -32,7 +32,7 @@ class Exported:
     """An exported encoder whose description was read and whose files have the sums it names.
 
     `fingerprint` is that of the vectors it gives. `parity` has, for each number format that was measured, the least and
-    the mean cosine to the vectors of the original in float32.
+    the mean cosine to the vectors of the original in float32. `speed` is what `mercat.encoders.speed` measured.
     """
 
     folder: Path
@@ -40,6 +40,7 @@ class Exported:
     quantise: str
     fingerprint: str
     parity: Mapping[str, Mapping[str, float]]
+    speed: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def graph(self) -> Path:
@@ -77,13 +78,13 @@ def read_description(folder: Path) -> dict[str, Any]:
     Raises ArtifactError if it is not there, not ours, of another schema, or has a value that cannot be.
     """
     if not is_export(folder):
-        raise ArtifactError(f"Export '{folder}'", f"It has no {DESCRIPTION}", _AGAIN)
+        raise ArtifactError(f"Export '{folder}'", f"It has no {DESCRIPTION}", AGAIN)
     read: dict[str, Any] = read_json(folder / DESCRIPTION)
     if read.get("schema") != SCHEMA:
         found = f"{DESCRIPTION} has schema {str(read.get('schema'))[:20]}, this version reads {SCHEMA}"
-        raise ArtifactError(f"Export '{folder}'", found, _AGAIN)
+        raise ArtifactError(f"Export '{folder}'", found, AGAIN)
     if wrong := _wrong(read):
-        raise ArtifactError(f"Export '{folder}'", f"{DESCRIPTION} has no usable '{wrong}'", _AGAIN)
+        raise ArtifactError(f"Export '{folder}'", f"{DESCRIPTION} has no usable '{wrong}'", AGAIN)
     return read
 
 
@@ -94,25 +95,25 @@ def open_export(folder: Path, *, backend: str, fingerprint: str) -> Exported:
     """
     read = read_description(folder)
     if read["backend"] != backend:
-        raise ArtifactError(f"Export '{folder}' for {backend}", f"It is for {read['backend']}", _AGAIN)
+        raise ArtifactError(f"Export '{folder}' for {backend}", f"It is for {read['backend']}", AGAIN)
     if read["fingerprint"] != fingerprint:
         found = f"It gives vectors of {read['fingerprint'][:12]}…, this encoder those of {fingerprint[:12]}…"
-        raise ArtifactError(f"Export '{folder}'", found, f"{_AGAIN}, or the settings that it was exported with")
+        raise ArtifactError(f"Export '{folder}'", found, f"{AGAIN}, or the settings that it was exported with")
     for name in (*GRAPHS[backend], TOKENIZER):
         _check(folder / name, read["files"].get(name))
-    return Exported(folder, backend, read["quantise"], fingerprint, read["parity"])
+    return Exported(folder, backend, read["quantise"], fingerprint, read["parity"], read.get("speed") or {})
 
 
 def _check(path: Path, wanted: str | None) -> None:
     if not path.is_file():
-        raise ArtifactError(f"Export '{path.parent}'", f"It has no {path.name}", _AGAIN)
+        raise ArtifactError(f"Export '{path.parent}'", f"It has no {path.name}", AGAIN)
     if path.is_symlink():
-        raise ArtifactError(f"Export '{path.parent}'", f"{path.name} is a link", _AGAIN)
+        raise ArtifactError(f"Export '{path.parent}'", f"{path.name} is a link", AGAIN)
     if path.name == TOKENIZER:
         plain_file(path)
     if (found := sha256(path)) != wanted:
         told = f"sha256 {found[:12]}… of {path.name} is not the {str(wanted)[:12]}… of {DESCRIPTION}"
-        raise ArtifactError(f"Export '{path.parent}'", told, _AGAIN)
+        raise ArtifactError(f"Export '{path.parent}'", told, AGAIN)
 
 
 def _wrong(read: Mapping[str, Any]) -> str:

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
+
 from mercat.compute.threads import cores
 from mercat.encoders.backends import Choice
 from mercat.encoders.base import Vectors
-from mercat.encoders.batching import Ids
+from mercat.encoders.batching import Ids, plan
 from mercat.encoders.checkpoint import Checkpoint
 
 
@@ -37,6 +39,15 @@ class Running:
         if self._pool is None or len(batches) == 1:
             return [self.body.vectors(batch) for batch in batches]
         return list(self._pool.map(self.body.vectors, batches))
+
+    def run_rows(self, rows: Sequence[Ids]) -> Vectors:
+        """Return one unit vector per row of token ids, in their order: shape (rows, dimensions)."""
+        batches = plan([len(row) for row in rows], budget=self.batch_tokens, lanes=self.lanes)
+        parts = self.run([[rows[row] for row in batch] for batch in batches])
+        found = np.empty((len(rows), parts[0].shape[1]), dtype=np.float32)
+        for batch, vectors in zip(batches, parts, strict=True):
+            found[batch] = vectors
+        return found
 
     def close(self) -> None:
         """End the threads."""

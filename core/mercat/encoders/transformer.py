@@ -15,7 +15,7 @@ import numpy as np
 from mercat.artifacts import Artifacts
 from mercat.encoders.backends import Backend, Choice, Wish, choose
 from mercat.encoders.base import EncoderInfo, Role, Vectors
-from mercat.encoders.batching import Ids, plan
+from mercat.encoders.batching import Ids
 from mercat.encoders.checkpoint import POOLINGS, Checkpoint, is_pooling, place_of, read_checkpoint
 from mercat.encoders.exported import GRAPHS, Exported, exports_root, place
 from mercat.encoders.made import encoder_folder, require_one_source
@@ -39,9 +39,9 @@ class Transformer(Portable):
 
     `backend`: "packed" is mercat's own padding-free forward pass of BERT on the CPU, "torch" the module of
     transformers on any device. "onnx" and "openvino" run what `export` made before, on the CPU and without torch; it
-    lies in the workspace, or in the user's cache folder. "auto" takes packed where it fits, otherwise torch; only where
-    torch is not installed it takes an ONNX export that is there. `info().note` says what was taken and why. `model` may
-    also be the folder of an export.
+    lies in the workspace, or in the user's cache folder. "auto" takes packed where it fits, otherwise torch; on the CPU
+    it takes an export that is there if this machine has measured it as the quicker one, and where torch is not
+    installed an ONNX export. `info().note` says what was taken and why. `model` may also be the folder of an export.
 
     `quantise` = "int8" is for onnx: smaller and faster, and a vector space of its own, because its vectors are too far
     from the original's (cosine 0.98 and more) to share an index or a head with them. A text's vector depends there a
@@ -145,20 +145,14 @@ class Transformer(Portable):
 
         Raises DataError for a text without the token that a pooling like "token-3" takes.
         """
-        found = np.empty((len(texts), self.dimensions), dtype=np.float32)
         if not len(texts):
-            return found
+            return np.empty((0, self.dimensions), dtype=np.float32)
         loaded = self._load()
         rows = self._tokenise(texts, role, loaded.tokenizer)
         if (place := place_of(self.pooling)) is not None and (fewest := min(map(len, rows))) <= place:
             short = f"A text has {fewest} tokens, with its prefix '{self.prefix(role)}'"
             raise DataError(f"Token number {place} of each text", short, "the prefix that the encoder was trained with")
-        batches = plan([len(row) for row in rows], budget=loaded.batch_tokens, lanes=loaded.lanes)
-        for batch, vectors in zip(
-            batches, loaded.run([[rows[row] for row in batch] for batch in batches]), strict=True
-        ):
-            found[batch] = vectors
-        return found
+        return loaded.run_rows(rows)
 
     def info(self) -> EncoderInfo:
         """Say what the encoder runs as; loads no weights, but asks torch which devices there are.
@@ -286,11 +280,15 @@ class Transformer(Portable):
     def _load(self) -> Running:
         with self._lock:
             if self._loaded is None:
-                self._loaded = Running(
-                    self._choice(),
-                    self.checkpoint,
-                    tokenizer=self.load_tokenizer(),
-                    pooling=self.pooling,
-                    batch_tokens=self._batch_tokens,
-                )
+                self._loaded = self.running(self._choice())
             return self._loaded
+
+    def running(self, choice: Choice) -> Running:
+        """Return the encoder loaded to run as chosen; whoever asks closes it."""
+        return Running(
+            choice,
+            self.checkpoint,
+            tokenizer=self.load_tokenizer(),
+            pooling=self.pooling,
+            batch_tokens=self._batch_tokens,
+        )

@@ -203,8 +203,8 @@ def test_auto_grows_into_lists_and_back(tmp_path):
     assert (index.info().kind, "auto: flat" in index.info().note) == ("flat", True)
     index.upsert(names(500, start=500), unit_rows(500, seed=2, dimensions=WIDTH))
     index.settle()
-    assert (index.info().kind, len(index)) == ("IVF", 1000)
-    assert "auto: IVF, lists" in index.info().note
+    assert (index.info().kind, len(index)) == ("IVF,PQ", 1000)
+    assert "auto: IVF,PQ, lists of short codes" in index.info().note
     index.delete(names(760))
     index.settle()
     assert (index.info().kind, len(index)) == ("flat", 240)

@@ -48,7 +48,7 @@ def open_faiss(
 ) -> SegmentedIndex:
     """Open the FAISS index saved in `folder`, or an empty one if nothing is or if `fresh`.
 
-    `kind` is "auto" (flat up to `flat_rows`, then lists, above 500,000 rows in 8 bits a number), "flat", or a factory
+    `kind` is "auto" (flat up to `flat_rows`, then lists of codes of 4 bits for 2 numbers), "flat", or a factory
     string of FAISS: "IVF" or "IVF1024" (lists), "HNSW32" (a graph), either with ",SQ8" (8 bits a number), ",PQ96x4fs"
     (4 bits for 4 numbers) or the like. `device` is "auto", "cpu", "cuda" or "cuda:N"; a GPU takes flat only.
     `ef_search`: how many candidates a graph search keeps; lists measure their effort themselves. `tail_rows`: so many

@@ -78,7 +78,7 @@ class SegmentedIndex:
 
     @property
     def kind(self) -> str:
-        """The kind of the segments: "flat", "IVF", "HNSW32", "IVF,SQ8"."""
+        """The kind of the segments: "flat", "IVF,PQ", "HNSW32", "IVF,SQ8"."""
         return self._kind
 
     def __len__(self) -> int:
@@ -277,8 +277,8 @@ class SegmentedIndex:
 
 
 def _chosen(asked: str, kind: str) -> str:
-    why = {FLAT: "so few rows need no structure", "IVF": "lists", "IVF,SQ8": "lists of rows in 8 bits a number"}
-    return f"auto: {kind}, {why.get(kind, '')}" if asked == "auto" else ""
+    why = "so few rows need no structure" if kind == FLAT else "lists of short codes, the best compared again"
+    return f"auto: {kind}, {why}" if asked == "auto" else ""
 
 
 def _parts(snapshot: Snapshot) -> str:

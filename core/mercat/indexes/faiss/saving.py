@@ -31,7 +31,7 @@ from mercat.indexes.faiss.index import BACKEND, Base, SegmentedIndex
 from mercat.indexes.faiss.library import faiss
 from mercat.indexes.faiss.segments import Originals, Segment, View
 from mercat.indexes.faiss.structures import Structure
-from mercat.indexes.kinds import FLAT, is_rounded
+from mercat.indexes.kinds import FLAT, is_sparing
 from mercat.indexes.names import Names
 
 _LOG_BYTES = 64 << 20  # with more the next save writes a version
@@ -178,7 +178,7 @@ def _view(version: Path, described: Mapping[str, Any], build: merging.Build, rea
     place = version / f"{name}.rows"
     try:
         names = Names.read(version / f"{name}.text", version / f"{name}.ends")
-        originals = Originals.read(place, sparing=is_rounded(kind))
+        originals = Originals.read(place, sparing=is_sparing(kind, rows=total))
         fits = len(names) == len(originals) == total
         structure = build(FLAT, originals.rows) if kind == FLAT else _read(read, kind, version, described)
     except (RuntimeError, OSError, ValueError) as error:

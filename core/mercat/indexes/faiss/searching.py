@@ -18,8 +18,8 @@ from mercat.indexes.base import Found, Vectors
 from mercat.indexes.bits import Bits
 from mercat.indexes.faiss.library import faiss
 from mercat.indexes.faiss.segments import Marked, Originals, Snapshot, TailView, View
-from mercat.indexes.faiss.structures import Results
-from mercat.indexes.kinds import FLAT
+from mercat.indexes.faiss.structures import Asked, Results
+from mercat.indexes.kinds import FLAT, candidates
 from mercat.indexes.scan import RowNumbers
 
 GATHER_ROWS = 2000  # so few allowed rows are compared one by one, whatever their share
@@ -27,7 +27,6 @@ _GATHER_SHARE = 0.02
 _SCAN_SHARE = 0.3  # of a flat segment, with more allowed a scan that passes over the others is quicker than copying
 _TRIED = 10  # of the sample, the best
 Mask = NDArray[np.bool_]
-_CANDIDATES = {"SQ8": 2, "PQ": 8}  # times k that a rounding structure is asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +97,11 @@ def _in_view(view: View, queries: Vectors, k: int, may: _May) -> tuple[Vectors, 
         return *_compared(originals, queries, k, may.rows(len(segment))), every
     if segment.structure is None:
         return *_flat(originals, queries, k, may), every
-    wide, memo = min(may.count, k * _candidates(segment.kind)), may.marked.memo if may.marked else {}
-    scores, rows = segment.structure.search(queries, wide, only=may.only, share=may.count / len(segment), memo=memo)
+    wide = min(may.count, k * candidates(segment.kind, dimensions=queries.shape[1]))
+    asked = Asked(queries, k, wide, may.only, may.count / len(segment), may.marked.memo if may.marked else {})
+    scores, rows = segment.structure.search(asked)
     if segment.structure.rounded:
-        scores, rows = _compared_again(originals, queries, rows)
-    scores, rows = scores[:, :k], rows[:, :k]
+        scores, rows = _compared_again(originals, queries, k, rows)
     short: Mask = np.asarray((rows < 0).any(axis=1)) if rows.shape[1] == k else every
     if may.marked is not None:
         short = short | _missed(may, queries, scores[:, -1], rows)
@@ -132,10 +131,6 @@ def _repeated(scores: Vectors, rows: RowNumbers, short: Mask, anew: Results) -> 
     return scores, rows
 
 
-def _candidates(kind: str) -> int:
-    return next((times for code, times in _CANDIDATES.items() if f",{code}" in kind), 1)
-
-
 def _flat(originals: Originals, queries: Vectors, k: int, may: _May) -> Results:
     """Compare with all rows that may be found."""
     if may.only is not None and may.count < _SCAN_SHARE * len(originals):
@@ -155,14 +150,12 @@ def _compared(vectors: Originals | Vectors, queries: Vectors, k: int, rows: RowN
     return scores, places if rows is None else rows[places]
 
 
-def _compared_again(originals: Originals, queries: Vectors, rows: RowNumbers) -> Results:
-    """Return candidates in the order of their true scores; padding stays last."""
-    there = rows >= 0
-    scores = np.full(rows.shape, -np.inf, dtype=np.float32)
-    owners = np.nonzero(there)[0]
-    scores[there] = np.einsum("ij,ij->i", originals.take(rows[there]), queries[owners])
-    order = np.argsort(-scores, axis=1, kind="stable")
-    return np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)
+def _compared_again(originals: Originals, queries: Vectors, k: int, rows: RowNumbers) -> Results:
+    """Return the best `k` candidates by their true scores; padding is last."""
+    scores = originals.scores(queries, rows)
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    query = np.arange(len(rows))[:, None]  # quicker than take_along_axis for one query
+    return scores[query, order], rows[query, order]
 
 
 def _best(snapshot: Snapshot, parts: Sequence[_Part], k: int, eligible: int) -> list[Found]:

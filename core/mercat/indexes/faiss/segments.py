@@ -67,6 +67,21 @@ class Originals:
         read = b"".join(os.pread(handle, size, self._start + size * row) for row in rows.tolist())
         return np.frombuffer(read, dtype=np.float32).reshape(len(rows), self.rows.shape[1])
 
+    def scores(self, queries: Vectors, rows: RowNumbers) -> Vectors:
+        """Compare each query with rows of its own; where a row is -1 the score is that of padding, lowest of all.
+
+        The shape is that of `rows`: (queries, width).
+        """
+        found = np.full(rows.shape, -np.inf, dtype=np.float32)
+        if self._file is None:
+            rows = np.ascontiguousarray(rows)
+            pointers = (faiss.swig_ptr(each) for each in (found, queries, self.rows, rows))
+            faiss.fvec_inner_products_by_idx(*pointers, queries.shape[1], *rows.shape)
+            return found
+        there = rows >= 0
+        found[there] = np.einsum("ij,ij->i", self.take(rows[there]), queries[np.nonzero(there)[0]])
+        return found
+
 
 class Marked:
     """The rows of a segment that a filter allows, dead ones too, and what is worked out of them once."""

@@ -10,6 +10,7 @@ import math
 import shutil
 import weakref
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
@@ -35,7 +36,20 @@ _GPU_MOST = 2048  # FAISS returns no more per query on a GPU
 Results = tuple[NDArray[np.float32], RowNumbers]  # scores and rows, both (queries, width), best first, -1 as padding
 
 
-Memo = dict[str, Any]
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a structure is asked: for `width` rows, so that the `k` best are among them.
+
+    Of those in `only`, None for all, which are a `share` of its rows. `queries` has shape (queries, dimensions). What
+    is put into `memo` is there again when the same filter is.
+    """
+
+    queries: Vectors
+    k: int
+    width: int
+    only: Bits | None
+    share: float
+    memo: dict[str, Any]
 
 
 class Structure(Protocol):
@@ -44,11 +58,8 @@ class Structure(Protocol):
     kind: str
     rounded: bool  # its scores are rounded: candidates have to be compared again
 
-    def search(self, queries: Vectors, k: int, *, only: Bits | None, share: float, memo: Memo) -> Results:
-        """Return the best rows it finds, of those in `only`, which are a `share` of all. May come back with fewer.
-
-        What is put into `memo` is there again when the same filter is.
-        """
+    def search(self, asked: Asked) -> Results:
+        """Return the best rows it finds, up to the width. May come back with fewer."""
         ...
 
     def write(self, path: Path) -> None:
@@ -77,17 +88,17 @@ class Lists:
         self._unfiltered: dict[int, Any] = {}
         self._rows_by_list: tuple[NDArray[np.int32], Vectors] | None = None
 
-    def search(self, queries: Vectors, k: int, *, only: Bits | None, share: float, memo: Memo) -> Results:
-        probes = self._effort.lists(k, share)
-        if only is None:
+    def search(self, asked: Asked) -> Results:
+        probes = self._effort.lists(asked.k, asked.share)
+        if asked.only is None:
             if probes not in self._unfiltered:  # to make one takes as long as a tenth of a search
                 self._unfiltered[probes] = faiss.SearchParametersIVF(nprobe=probes)
-            return self._searched(queries, k, self._unfiltered[probes])
-        selector = faiss.IDSelectorBitmap(only)
+            return self._searched(asked, self._unfiltered[probes])
+        selector = faiss.IDSelectorBitmap(asked.only)
         chosen = faiss.SearchParametersIVF(nprobe=probes, sel=selector)
-        if share > _ALL_LISTS:
-            return self._searched(queries, k, chosen)
-        return self._in_lists_with_rows(queries, k, only, probes, selector, memo)
+        if asked.share > _ALL_LISTS:
+            return self._searched(asked, chosen)
+        return self._in_lists_with_rows(asked, asked.only, probes, selector)
 
     def write(self, path: Path) -> None:
         if self._mapped is None:
@@ -101,18 +112,17 @@ class Lists:
     def details(self) -> Mapping[str, Any]:
         return self._effort.as_json()
 
-    def _searched(self, queries: Vectors, k: int, parameters: Any) -> Results:
-        scores, rows = self._index.search(queries, k, params=parameters)
+    def _searched(self, asked: Asked, parameters: Any) -> Results:
+        scores, rows = self._index.search(asked.queries, asked.width, params=parameters)
         return scores, rows
 
-    def _in_lists_with_rows(
-        self, queries: Vectors, k: int, only: Bits, probes: int, selector: Any, memo: Memo
-    ) -> Results:
+    def _in_lists_with_rows(self, asked: Asked, only: Bits, probes: int, selector: Any) -> Results:
         """Look into the nearest lists until they hold as many allowed rows as `probes` lists do on average."""
+        memo = asked.memo
         allowed, lists, centroids = memo.get("lists") or memo.setdefault("lists", self._allowed(only))
         wanted = probes * allowed.sum() / self._effort.most
         for width in (min(_WIDER * probes, len(lists)), len(lists)):
-            near, nearest = faiss.knn(queries, centroids, width, metric=faiss.METRIC_INNER_PRODUCT)
+            near, nearest = faiss.knn(asked.queries, centroids, width, metric=faiss.METRIC_INNER_PRODUCT)
             seen = np.cumsum(allowed[nearest], axis=1)
             if (seen[:, -1] >= wanted).all():
                 break
@@ -122,7 +132,7 @@ class Lists:
         chosen = np.where(enough, -1, lists[nearest])[:, :width]
         parameters = faiss.SearchParametersIVF(nprobe=width, sel=selector)
         near, chosen = (np.ascontiguousarray(each) for each in (near[:, :width], chosen))
-        return self._preassigned(queries, k, chosen, near, parameters)
+        return self._preassigned(asked.queries, asked.width, chosen, near, parameters)
 
     def _allowed(self, only: Bits) -> tuple[RowNumbers, RowNumbers, Vectors]:
         """Return, of the lists with an allowed row, how many there are in each, their numbers and their centroids."""
@@ -155,10 +165,12 @@ class Graph:
         self._index, self._ef_search = index, ef_search
         self._total = int(index.ntotal)
 
-    def search(self, queries: Vectors, k: int, *, only: Bits | None, share: float, memo: Memo) -> Results:
-        wide = min(self._total, math.ceil(max(self._ef_search, k) / share))
-        selector = {} if only is None else {"sel": faiss.IDSelectorBitmap(only)}
-        scores, rows = self._index.search(queries, k, params=faiss.SearchParametersHNSW(efSearch=wide, **selector))
+    def search(self, asked: Asked) -> Results:
+        wide = min(self._total, math.ceil(max(self._ef_search, asked.width) / asked.share))
+        selector = {} if asked.only is None else {"sel": faiss.IDSelectorBitmap(asked.only)}
+        scores, rows = self._index.search(
+            asked.queries, asked.width, params=faiss.SearchParametersHNSW(efSearch=wide, **selector)
+        )
         return scores, rows
 
     def write(self, path: Path) -> None:
@@ -179,15 +191,15 @@ class OnGpu:
         self._index = faiss.index_cpu_to_gpu(resources, number, flat)
         self._total = int(flat.ntotal)
 
-    def search(self, queries: Vectors, k: int, *, only: Bits | None, share: float, memo: Memo) -> Results:
-        """Ask for more than `k` and keep what may come: GPU structures take no filter."""
-        fetch = k if only is None else math.ceil(2 * k / share)
+    def search(self, asked: Asked) -> Results:
+        """Ask for more than are wanted and keep what may come: GPU structures take no filter."""
+        fetch = asked.width if asked.only is None else math.ceil(2 * asked.width / asked.share)
         with self._turn:
-            scores, rows = self._index.search(queries, min(fetch, self._total, _GPU_MOST))
-        if only is None:
+            scores, rows = self._index.search(asked.queries, min(fetch, self._total, _GPU_MOST))
+        if asked.only is None:
             return scores, rows
-        dropped = (rows < 0) | ~sets.has(only, np.maximum(rows, 0))
-        order = np.argsort(dropped, axis=1, kind="stable")[:, :k]
+        dropped = (rows < 0) | ~sets.has(asked.only, np.maximum(rows, 0))
+        order = np.argsort(dropped, axis=1, kind="stable")[:, : asked.width]
         rows = np.where(dropped, -1, rows)
         return np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)
 
@@ -214,6 +226,8 @@ def built(kind: str, vectors: Vectors, *, ef_search: int, threads: int) -> Struc
         return Graph(kind, index, ef_search)
     index.cp.niter, index.cp.min_points_per_centroid = _TRAIN_STEPS, 1
     index.cp.max_points_per_centroid = _TRAIN_PER_LIST
+    if hasattr(index, "pq"):
+        index.pq.cp.min_points_per_centroid = 1
     index.train(_sampled(vectors, max(_TRAIN_PER_LIST * index.nlist, 10_000)))
     index.add(vectors)
     return Lists(kind, index, measured(vectors, _centroids(index), _list_of(index)))

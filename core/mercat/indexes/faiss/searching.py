@@ -52,7 +52,7 @@ def search(snapshot: Snapshot, queries: Vectors, k: int, allowed: Collection[str
     count = snapshot.tail.total if tail_rows is None else len(tail_rows)
     eligible += count
     if count and len(queries):
-        scores, rows = _compared(snapshot.tail.vectors, queries, min(k, count), tail_rows)
+        scores, rows = _in_tail(snapshot.tail, queries, min(k, count), tail_rows)
         parts.append(_Part(-1, scores, rows, np.ones(len(queries), dtype=np.bool_)))
     if not parts:
         return [Found([], [], eligible, True) for _ in queries]
@@ -72,6 +72,12 @@ class _May:
         if self.marked is not None and self.only is self.marked.bits:
             return self.marked.rows
         return np.arange(total) if self.only is None else sets.rows_of(self.only, total)
+
+    def vectors(self, originals: Originals, rows: RowNumbers) -> Vectors:
+        """Return the vectors of `rows`, which are those that `rows` returned: shape (rows, dimensions)."""
+        if self.marked is not None and self.only is self.marked.bits:
+            return self.marked.vectors()
+        return originals.take(rows)
 
 
 def _eligible(view: View, wanted: frozenset[str] | None) -> _May:
@@ -94,7 +100,7 @@ def _in_view(view: View, queries: Vectors, k: int, may: _May) -> tuple[Vectors, 
     segment, originals = view.segment, view.segment.originals
     every = np.ones(len(queries), dtype=np.bool_)
     if may.only is not None and may.count <= max(GATHER_ROWS, _GATHER_SHARE * len(segment)):
-        return *_compared(originals, queries, k, may.rows(len(segment))), every
+        return *_compared(originals, queries, k, may), every
     if segment.structure is None:
         return *_flat(originals, queries, k, may), every
     wide = min(may.count, k * candidates(segment.kind, dimensions=queries.shape[1]))
@@ -134,18 +140,22 @@ def _repeated(scores: Vectors, rows: RowNumbers, short: Mask, anew: Results) -> 
 def _flat(originals: Originals, queries: Vectors, k: int, may: _May) -> Results:
     """Compare with all rows that may be found."""
     if may.only is not None and may.count < _SCAN_SHARE * len(originals):
-        return _compared(originals, queries, k, may.rows(len(originals)))
+        return _compared(originals, queries, k, may)
     selector = {} if may.only is None else {"sel": faiss.IDSelectorBitmap(may.only)}
     scores, rows = originals.flat.search(queries, k, params=faiss.SearchParameters(**selector))
     return scores, rows
 
 
-def _compared(vectors: Originals | Vectors, queries: Vectors, k: int, rows: RowNumbers | None) -> Results:
-    """Compare with some rows one by one, None for all."""
-    if isinstance(vectors, Originals):
-        some = vectors.take(np.arange(len(vectors)) if rows is None else rows)
-    else:
-        some = vectors if rows is None else vectors[rows]
+def _compared(originals: Originals, queries: Vectors, k: int, may: _May) -> Results:
+    """Compare with the rows that may be found one by one."""
+    rows = may.rows(len(originals))
+    scores, places = faiss.knn(queries, may.vectors(originals, rows), k, metric=faiss.METRIC_INNER_PRODUCT)
+    return scores, rows[places]
+
+
+def _in_tail(tail: TailView, queries: Vectors, k: int, rows: RowNumbers | None) -> Results:
+    """Compare with some rows of the tail, None for all."""
+    some = tail.vectors if rows is None else tail.vectors[rows]
     scores, places = faiss.knn(queries, some, k, metric=faiss.METRIC_INNER_PRODUCT)
     return scores, places if rows is None else rows[places]
 

@@ -27,6 +27,7 @@ from mercat.indexes.scan import RowNumbers
 
 _SAMPLE = 256  # allowed rows that the answer of a structure is tried on
 _REMEMBERED = 32  # filters whose rows in a segment are kept
+_KEPT_BYTES = 2 << 20  # of the vectors of one filter
 
 
 class Originals:
@@ -89,12 +90,22 @@ class Marked:
     def __init__(self, bits: Bits, originals: Originals) -> None:
         self.bits, self._originals = bits, originals
         self.count = sets.count(bits)
+        self._kept: Vectors | None = None
         self.memo: dict[str, Any] = {}  # of the structure
 
     @cached_property
     def rows(self) -> RowNumbers:
         """The rows in order."""
         return sets.rows_of(self.bits, len(self._originals))
+
+    def vectors(self) -> Vectors:
+        """Return copies of the vectors of the rows, kept if they are few. The shape is (rows, dimensions)."""
+        if self._kept is not None:
+            return self._kept
+        found = self._originals.take(self.rows)
+        if found.nbytes <= _KEPT_BYTES:
+            self._kept = found
+        return found
 
     @cached_property
     def sample(self) -> tuple[RowNumbers, Vectors]:

@@ -18,7 +18,10 @@ def unit_vectors(vectors: Vectors, dimensions: int, *, what: str) -> Vectors:
     if array.ndim != 2 or array.shape[1] != dimensions:
         cure = f"vectors of the encoder that the index is for: shape (rows, {dimensions})"
         raise DataError(f"{what} takes vectors of {dimensions} dimensions", f"The shape is {array.shape}", cure)
-    lengths = np.sqrt(np.einsum("ij,ij->i", array, array, dtype=np.float64))
+    squares = np.einsum("ij,ij->i", array, array, dtype=np.float64)
+    if np.abs(squares - 1).max(initial=0) <= _UNIT_TOLERANCE:  # as encoders give them; NaN is not
+        return array
+    lengths = np.sqrt(squares)
     bad = ~(np.isfinite(lengths) & (lengths > 0))
     if bad.any():
         _refuse(array, bad, what)

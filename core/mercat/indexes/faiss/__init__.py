@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
 from mercat.compute.threads import cores
-from mercat.errors import ConfigError
+from mercat.errors import ArtifactError, ConfigError
 from mercat.indexes import storage
 from mercat.indexes.base import Vectors
 from mercat.indexes.faiss import saving, structures
@@ -15,6 +16,8 @@ from mercat.indexes.faiss.library import faiss
 from mercat.indexes.faiss.merging import Build
 from mercat.indexes.kinds import FLAT, FLAT_ROWS, TAIL_ROWS, checked_kind, factory
 from mercat.indexes.places import FaissPlace
+
+_log = logging.getLogger(__name__)
 
 
 class Faiss(FaissPlace):
@@ -56,7 +59,7 @@ def open_faiss(
     """
     chosen, why = choose_device(device, checked_kind(kind))
     _can_be_built(kind, dimensions)
-    build = _builder(chosen, ef_search)
+    build = _builder(chosen, ef_search, named=device != "auto")
     index = SegmentedIndex(
         dimensions,
         fingerprint,
@@ -113,22 +116,46 @@ def _can_be_built(kind: str, dimensions: int) -> None:
         raise ConfigError(asked, f"FAISS cannot build '{wanted}'", 'kind = "auto"') from error
 
 
-def _builder(device: str, ef_search: int) -> Build:
-    if device == "cpu":
-        threads = max(1, cores() // 2)  # a build goes on beside searches
+def _builder(device: str, ef_search: int, *, named: bool) -> Build:
+    if device != "cpu":
+        return OnGpus(int(device.partition(":")[2]), named=named)
+    threads = max(1, cores() // 2)  # a build goes on beside searches
 
-        def on_cpu(kind: str, vectors: Vectors) -> structures.Structure | None:
-            return None if kind == FLAT else structures.built(kind, vectors, ef_search=ef_search, threads=threads)
+    def on_cpu(kind: str, vectors: Vectors) -> structures.Structure | None:
+        return None if kind == FLAT else structures.built(kind, vectors, ef_search=ef_search, threads=threads)
 
-        return on_cpu
-    number, resources = int(device.partition(":")[2]), faiss.StandardGpuResources()
+    return on_cpu
 
-    def on_gpu(kind: str, vectors: Vectors) -> structures.Structure | None:
+
+class OnGpus:
+    """Builds on one GPU. Rows that do not fit into its memory stay on the CPU, which `note` says then.
+
+    ArtifactError instead if the GPU was `named` in the configuration.
+    """
+
+    def __init__(self, number: int, *, named: bool) -> None:
+        self._number, self._named, self._resources = number, named, faiss.StandardGpuResources()
+        self.note = ""
+
+    def __call__(self, kind: str, vectors: Vectors) -> structures.Structure | None:
+        """Put vectors of shape (rows, dimensions) on the GPU; None if they stay on the CPU."""
         flat = faiss.IndexFlatIP(vectors.shape[1])
         flat.add(vectors)
-        return structures.OnGpu(flat, resources, number)
-
-    return on_gpu
+        try:
+            return structures.OnGpu(flat, self._resources, self._number)
+        except RuntimeError as error:
+            if not structures.out_of_memory(error):
+                raise
+            found = (
+                f"{len(vectors):,} rows of {vectors.shape[1]} numbers do not fit into the memory of cuda:{self._number}"
+            )
+            if self._named:
+                raise ArtifactError(
+                    "An index on a GPU", found, 'device = "cpu", where kind = "int8" saves memory'
+                ) from error
+            self.note = f"on the CPU: {found}"
+            _log.warning("%s: they are compared on the CPU", found)
+            return None
 
 
 def _reader(ef_search: int) -> saving.Read:

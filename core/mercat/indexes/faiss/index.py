@@ -140,7 +140,8 @@ class SegmentedIndex:
     def info(self) -> IndexInfo:
         """Say what this index is, with its segments."""
         snapshot = self.snapshot
-        note = "; ".join(part for part in (self.note, _chosen(self._asked, self._kind), _parts(snapshot)) if part)
+        told = getattr(self._build, "note", "")
+        note = "; ".join(part for part in (self.note, told, _chosen(self._asked, self._kind), _parts(snapshot)) if part)
         return IndexInfo(
             BACKEND,
             self._kind,

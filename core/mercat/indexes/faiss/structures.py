@@ -6,6 +6,7 @@ Lists (IVF): Jégou et al. 2011, "Product quantization for nearest neighbor sear
 
 from __future__ import annotations
 
+import logging
 import math
 import shutil
 import weakref
@@ -26,6 +27,7 @@ from mercat.indexes.faiss.library import faiss, write_index
 from mercat.indexes.kinds import is_rounded
 from mercat.indexes.scan import RowNumbers
 
+_log = logging.getLogger(__name__)
 _TRAIN_PER_LIST = 40  # vectors: FAISS warns below 39
 _TRAIN_STEPS = 8
 _EF_CONSTRUCTION = 64
@@ -181,7 +183,10 @@ class Graph:
 
 
 class OnGpu:
-    """All rows on a GPU, compared whole. Its working memory is shared: one call at a time."""
+    """All rows on a GPU, compared whole. Its working memory is shared: one call at a time.
+
+    A call for which its memory is too small comes back with padding alone, so that all is compared on the CPU.
+    """
 
     kind = "flat"
     rounded = False
@@ -194,8 +199,15 @@ class OnGpu:
     def search(self, asked: Asked) -> Results:
         """Ask for more than are wanted and keep what may come: GPU structures take no filter."""
         fetch = asked.width if asked.only is None else math.ceil(2 * asked.width / asked.share)
-        with self._turn:
-            scores, rows = self._index.search(asked.queries, min(fetch, self._total, _GPU_MOST))
+        try:
+            with self._turn:
+                scores, rows = self._index.search(asked.queries, min(fetch, self._total, _GPU_MOST))
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+            _log.warning("%d questions at once are too many for the memory of the GPU", len(asked.queries))
+            shape = (len(asked.queries), min(asked.width, self._total))
+            return np.full(shape, -np.inf, dtype=np.float32), np.full(shape, -1, dtype=np.int64)
         if asked.only is None:
             return scores, rows
         dropped = (rows < 0) | ~sets.has(asked.only, np.maximum(rows, 0))
@@ -210,6 +222,12 @@ class OnGpu:
 
     def details(self) -> Mapping[str, Any]:
         return {}
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """Say whether FAISS failed because a GPU has too little memory: it has no error of its own for that."""
+    said = str(error).lower()
+    return "out of memory" in said or "alloc fail" in said
 
 
 def built(kind: str, vectors: Vectors, *, ef_search: int, threads: int) -> Structure:

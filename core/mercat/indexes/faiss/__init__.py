@@ -12,7 +12,7 @@ from mercat.indexes.base import Vectors
 from mercat.indexes.faiss import saving, structures
 from mercat.indexes.faiss.index import BACKEND, SegmentedIndex
 from mercat.indexes.faiss.library import faiss
-from mercat.indexes.faiss.merging import Build
+from mercat.indexes.faiss.merging import Build, Read
 from mercat.indexes.kinds import FLAT, FLAT_ROWS, TAIL_ROWS, checked_kind, factory
 from mercat.indexes.places import FaissPlace
 
@@ -56,11 +56,11 @@ def open_faiss(
     """
     chosen, why = choose_device(device, checked_kind(kind))
     _can_be_built(kind, dimensions)
-    build = _builder(chosen, ef_search)
     index = SegmentedIndex(
         dimensions,
         fingerprint,
-        build=build,
+        build=_builder(chosen, ef_search),
+        read=_reader(ef_search),
         device=chosen,
         contents=contents,
         kind=kind if chosen == "cpu" else FLAT,
@@ -75,7 +75,7 @@ def open_faiss(
                 storage.expect(
                     stored, backend=BACKEND, dimensions=dimensions, fingerprint=fingerprint, contents=contents
                 )
-                saving.load(index, stored, build=build, read=_reader(ef_search))
+                saving.load(index, stored)
                 if stored.manifest.kind != index.kind:
                     index.compact()
     return index
@@ -131,7 +131,7 @@ def _builder(device: str, ef_search: int) -> Build:
     return on_gpu
 
 
-def _reader(ef_search: int) -> saving.Read:
+def _reader(ef_search: int) -> Read:
     def read(kind: str, path: Path, details: Any, /) -> structures.Structure:
         return structures.read(kind, path, details, ef_search=ef_search)
 

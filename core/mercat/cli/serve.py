@@ -21,11 +21,31 @@ def serve(
     config: ConfigOption = DEFAULT_CONFIG,
     set_: SetOption = None,
 ) -> None:
-    """Serve. /healthz answers before any model is loaded, /readyz when all services are warm."""
+    """Serve. /healthz answers before any model is loaded, /readyz when all services are warm.
+
+    With `replicas` above 1 in [mercat.serve] so many processes answer, under Ray Serve, once all are warm.
+    """
+    from mercat.config import Config
     from mercat.jobs import work_beside
     from mercat.serve.run import run
+    from mercat.serve.settings import Settings
     from mercat.workspace import Workspace
 
+    settings = Settings.read(Config.read(config, overrides=set_ or ()).get("mercat.serve", {}))
+    if settings.replicas > 1:
+        from mercat.serve.replicas import run_replicas
+
+        run_replicas(
+            config,
+            overrides=set_ or (),
+            settings=settings,
+            host=host,
+            port=port,
+            on_first_account=_tell_account,
+            background=work_beside if deliver else None,
+            on_ready=lambda: say(f"{settings.replicas} replicas answer on http://{host}:{port}"),
+        )
+        return
     run(
         lambda: Workspace.open(config, overrides=set_ or ()),
         host=host,

@@ -1,7 +1,8 @@
 """Work on Ray: a function over many batches by Ray Data, processes that train together by Ray Train.
 
-Ray is the cluster that RAY_ADDRESS names, or one of this machine alone, started at the first call: bound to the
-loopback address, without dashboard, and without the reports of its use that Ray sends to its makers otherwise.
+For processes that answer together by Ray Serve see `compute.serving`. Ray is the cluster that RAY_ADDRESS names, or one
+of this machine alone, started at the first call: bound to the loopback address, without dashboard, and without the
+reports of its use that Ray sends to its makers otherwise.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,7 @@ def results_on_ray(
     Each worker is given the function once; the batches of one that is lost are computed by another. All batches are
     taken before the first is computed. Raises what the function raises, and MissingExtra without ray.
     """
-    cpus = _connect(workers)
+    cpus = connect(workers)
     return _results(function, list(batches), workers, cpus)
 
 
@@ -46,14 +47,14 @@ def fit_on_ray(work: Callable[[World], T], *, workers: int, notes: Path | None =
 
     Raises WorkerLost when workers were lost more than three times.
     """
-    cpus = _connect(workers)
+    cpus = connect(workers)
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    gpu = _gpus() >= workers
+    gpu = gpus() >= workers
     if notes is not None:
         notes.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=notes, prefix="ray-") as folder, _switched(_SWITCHES):
+    with TemporaryDirectory(dir=notes, prefix="ray-") as folder, switched():
         trainer = TorchTrainer(
             cast(Any, _train),
             train_loop_config={"work": work, "folder": str(Path.cwd())},
@@ -105,7 +106,7 @@ def _results(
     rows.context.print_on_execution_start = False
     pool, caller = ray.data.ActorPoolStrategy(size=workers), cast(Any, _Caller)
     done = rows.map(caller, fn_constructor_args=[function], compute=pool, num_cpus=cpus)
-    with _switched(_SWITCHES):  # Ray Data asks again, in this process
+    with switched():  # Ray Data asks again, in this process
         for batch, row in zip(batches, _aside(done.iter_rows()), strict=True):
             yield len(batch), row["said"].result()
 
@@ -149,9 +150,9 @@ def _outcome(trainer: Any, workers: int) -> Any:
         ) from error
 
 
-def _connect(workers: int) -> int:
+def connect(workers: int) -> int:
     """Connect to Ray, or start it here; return the cores for each worker. Raises MissingExtra without ray."""
-    with _switched(_SWITCHES):
+    with switched():
         try:
             import ray
         except ImportError as error:
@@ -167,7 +168,8 @@ def _connect(workers: int) -> int:
         return share(workers)
 
 
-def _gpus() -> float:
+def gpus() -> float:
+    """Return how many GPUs Ray has."""
     import ray
 
     found: Any = ray
@@ -175,9 +177,9 @@ def _gpus() -> float:
 
 
 @contextmanager
-def _switched(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for the block, where the user has not: Ray's own processes take them from it."""
-    ours = {name: value for name, value in variables.items() if name not in os.environ}
+def switched() -> Iterator[None]:
+    """Set Ray's switches for the block, where the user has not: its own processes take them from the environment."""
+    ours = {name: value for name, value in _SWITCHES.items() if name not in os.environ}
     os.environ.update(ours)
     try:
         yield

@@ -23,8 +23,9 @@ class Spread:
     Each worker loads the weights once per call, which pays from `at_least` texts on; fewer are encoded here. Indexes
     and recipes hand over up to `at_once` texts in a call. `on`: "processes" of this machine, which is for a machine
     with several GPUs, since an encoder on the CPU takes all cores by itself; or "ray", where Ray places the workers and
-    replaces one that is lost. The vectors and the fingerprint are the encoder's own. Raises ConfigError for sizes below
-    1 and for an encoder that cannot be sent to another process.
+    replaces one that is lost. With `shard_rows` the workers also build a FAISS index, in parts of so many rows; with
+    0 the process that asks does it. The vectors and the fingerprint are the encoder's own. Raises ConfigError for sizes
+    below 1 and for an encoder that cannot be sent to another process.
     """
 
     def __init__(
@@ -35,10 +36,16 @@ class Spread:
         on: Place = "processes",
         at_least: int = 2000,
         at_once: int = 50_000,
+        shard_rows: int = 0,
     ) -> None:
-        for name, found in (("workers", workers), ("at_least", at_least), ("at_once", at_once)):
-            if found < 1:
-                raise ConfigError(f"{name} = {found}", "It is at least 1", f"{name} = 2")
+        for name, found, least in (
+            ("workers", workers, 1),
+            ("at_least", at_least, 1),
+            ("at_once", at_once, 1),
+            ("shard_rows", shard_rows, 0),
+        ):
+            if found < least:
+                raise ConfigError(f"{name} = {found}", f"It is at least {least}", f"{name} = {least + 1}")
         if on not in ("processes", "ray"):
             raise ConfigError(f"on = '{on}'", "Known: processes, ray", "on = 'ray'")
         if not getattr(unwrap(encoder), "portable", False):
@@ -48,6 +55,7 @@ class Spread:
                 "use = 'transformer' in the section that it names",
             )
         self.encoder, self.workers, self.on, self.at_least, self.at_once = encoder, workers, on, at_least, at_once
+        self.shard_rows = shard_rows
         self.cache_mb = 0  # the encoder inside remembers what it encodes
 
     @property
@@ -83,9 +91,15 @@ class Spread:
 
 def texts_at_once(encoder: Encoder, usual: int) -> int:
     """Return how many texts an encoder should be handed in one call, where `usual` is what others are."""
+    spread = spread_of(encoder)
+    return max(usual, spread.at_once) if spread else usual
+
+
+def spread_of(encoder: Encoder) -> Spread | None:
+    """Return the encoder that works by several workers, out of what remembers for it; None for another one."""
     while isinstance(encoder, Cached):
         encoder = encoder.encoder
-    return max(usual, encoder.at_once) if isinstance(encoder, Spread) else usual
+    return encoder if isinstance(encoder, Spread) else None
 
 
 class _Encode:

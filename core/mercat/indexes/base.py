@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,6 +114,27 @@ class Settling(Protocol):
 
     def outdated(self) -> bool:
         """Say whether another process has written what is stored since it was opened or saved here."""
+        ...
+
+
+ShardWriter = Callable[[Sequence[str], Vectors], Path]
+"""Writes rows, ids and vectors of shape (ids, dimensions), as a shard and returns its folder. Can be sent elsewhere."""
+
+
+@runtime_checkable
+class Joining(Protocol):
+    """What an index may be able to do besides, if other processes can build parts of it: shards, each in a folder."""
+
+    def shard_writer(self, folder: Path, *, rows: int) -> ShardWriter:
+        """Return what builds a shard below `folder` for this index, which is to have so many rows in the end."""
+        ...
+
+    def join(self, shard: Path) -> None:
+        """Take in a shard: its rows stand for the latest of their ids. Visible in the next search, durable by `save`.
+
+        The shard's folder is needed until then. Raises FingerprintError or ArtifactError for one that does not fit or
+        is broken.
+        """
         ...
 
 

@@ -33,6 +33,7 @@ SEGMENTS_SCHEMA = 2  # segments with a log, see `indexes.faiss.saving`
 _KNOWN = (SCHEMA, SEGMENTS_SCHEMA)
 _FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 REMEDY = "mercat index build --anew"
+SHARDS = ".shards-"  # how folders of parts begin that were built for the next save
 _MANIFEST = "manifest.json"
 _CURRENT = "current"
 
@@ -287,7 +288,8 @@ def _point_to(folder: Path, version: str) -> None:
 def _remove_all_but(folder: Path, version: str) -> None:
     """Remove older versions, and what killed saves left. If somebody is loading, the next save does it."""
     with _locked(folder / "readers", "exclusive unless busy") as alone:
-        left = [*folder.glob(".building-*"), *(folder / name for name in _versions(folder) if name != version)]
+        old = (folder / name for name in _versions(folder) if name != version)
+        left = [*folder.glob(".building-*"), *folder.glob(f"{SHARDS}*"), *old]
         for path in left if alone else ():
             shutil.rmtree(path, ignore_errors=True)
 

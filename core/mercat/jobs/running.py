@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,6 +16,8 @@ from mercat.signatures import dependencies
 from mercat.training.base import Progress
 from mercat.training.progress import silent
 from mercat.workspace import Workspace
+
+_log = logging.getLogger(__name__)
 
 
 def ingest_source(workspace: Workspace, name: str, *, progress: Progress = silent, restart: bool = False) -> Account:
@@ -121,6 +124,15 @@ def work_beside(workspace: Workspace, stop: threading.Event) -> None:
     sections = workspace.config.sections("sources")
     followed = [name for name, section in sections.items() if "every_s" in section.flow]
     follow(workspace, sources=followed, every_round=lambda: reload_artifacts(workspace)).run(stop)
+
+
+def reload_beside(workspace: Workspace, stop: threading.Event, *, pause_s: float = 1.0) -> None:
+    """Take up new artifacts until `stop` is set: what is left to a server while another process does the rest."""
+    while not stop.wait(pause_s):
+        try:
+            reload_artifacts(workspace)
+        except Exception:
+            _log.exception("new artifacts were not taken up")
 
 
 def reload_artifacts(workspace: Workspace) -> list[str]:

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-import numpy as np
-
-from mercat.encoders.base import Encoder, Vectors
-from mercat.encoders.spread import texts_at_once
+from mercat.encoders.base import Encoder
 from mercat.indexes.base import Index, IndexFactory, IndexInfo, Settling
 from mercat.indexes.checks import positive
 from mercat.indexes.move import Moved, move
 from mercat.retrieval.base import Progress, Refreshed, Reranker
+from mercat.retrieval.encoding import put_in, rows_at_once, with_direction
 from mercat.retrieval.following import PAGE, Follower
 from mercat.retrieval.reranking import rerank_hits
 from mercat.retrieval.rows import Ranked, RowKind, Rows
 from mercat.store import Change, Store
 from mercat.values import Hit
-
-_log = logging.getLogger(__name__)
 
 
 class Dense:
@@ -60,7 +55,7 @@ class Dense:
             fresh_s=fresh_s,
             small_changes=small_changes,
             ticks=ticks,
-            page=lambda: texts_at_once(encoder, PAGE),
+            page=lambda: rows_at_once(encoder, PAGE),
         )
 
     def search(self, text: str, *, k: int = 10, filters: Mapping[str, Any] | None = None) -> list[Hit]:
@@ -77,7 +72,7 @@ class Dense:
         positive(k)
         index = self._follower.fresh().index
         ranked: list[Ranked] = [[] for _ in texts]
-        asked, vectors = _with_direction(self._encoder, texts, role="query")
+        asked, vectors = with_direction(self._encoder, texts, role="query")
         if asked:
             first = max(k, self._rerank) if self._reranker else k
             found = index.search(vectors, first, allowed=self._rows.allowed(filters))
@@ -128,10 +123,8 @@ class _Vectors:
 
     def take_in(self, changes: Sequence[Change]) -> tuple[int, int]:
         there = [(change.id, self._rows.text(change.row)) for change in changes if change.row is not None]
-        kept, vectors = _with_direction(self._encoder, [text for _, text in there], role="document")
-        if kept:
-            self.index.upsert([there[position][0] for position in kept], vectors)
-        deleted = self.index.delete({change.id for change in changes} - {there[position][0] for position in kept})
+        kept = put_in(self._encoder, self.index, there, folder=self._factory.folder, total=self._rows.count)
+        deleted = self.index.delete({change.id for change in changes} - kept)
         self.index.sequence = changes[-1].sequence
         return len(kept), deleted
 
@@ -157,17 +150,3 @@ class _Vectors:
 
     def writing(self) -> AbstractContextManager[None]:
         return self._factory.writing()
-
-
-def _with_direction(encoder: Encoder, texts: Sequence[str], *, role: Any) -> tuple[list[int], Vectors]:
-    """Encode the texts that are not blank. Return their positions and vectors, without those that came out as zero."""
-    said = [position for position, text in enumerate(texts) if text.strip()]
-    if not said:
-        return [], np.empty((0, encoder.dimensions), dtype=np.float32)
-    vectors = encoder.encode([texts[position] for position in said], role=role)
-    has = np.asarray(np.any(vectors, axis=1), dtype=np.bool_)
-    if not has.all():
-        _log.warning(
-            "%d of %d texts hold nothing that the encoder knows and are left out", int((~has).sum()), len(said)
-        )
-    return [position for position, one in zip(said, has.tolist(), strict=True) if one], vectors[has]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -41,15 +42,17 @@ def create_app(
     preload: bool = False,
     settings: Settings | None = None,
     log: Any = None,
+    background: Callable[[Workspace, threading.Event], None] | None = None,
 ) -> FastAPI:
     """Return the app.
 
     `open_workspace` is called in the background after the start, or, with `preload`, right now: then what is wrong with
     the configuration is raised here. `settings` replaces the `[mercat.serve]` table. `app.state.host.on_failure` is
-    called when loading fails.
+    called when loading fails. `background` runs in a thread of its own from ready on, until its event is set.
     """
     log = log or json_log()
     host = Host(open_workspace, log=log, settings=settings)
+    host.background = background
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

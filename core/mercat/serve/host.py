@@ -56,7 +56,7 @@ class Host:
         workspace = self._workspace = self._open()
         self.settings = self._given or Settings.read(workspace.config.get("mercat.serve", {}))
         if self.on_first_account is not None:
-            _first_account(workspace.store, self.on_first_account)
+            first_account(workspace.store, self.on_first_account)
         warm(workspace, done=self._done)
         names = workspace.config.sections("services")
         self.services = [served(workspace, name, settings=self.settings, metrics=self.metrics) for name in names]
@@ -150,7 +150,7 @@ class Host:
         self.on_failure(error)
 
 
-def _first_account(store: Store, tell: Callable[[str, str], None]) -> None:
+def first_account(store: Store, tell: Callable[[str, str], None]) -> None:
     """Make an administrator with a random password where there is nobody yet, and tell it this once."""
     if not store.accounts.users():
         password = secrets.token_urlsafe(15)

@@ -35,7 +35,7 @@ def run(
     `proxies` are the addresses whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
     """
     listening = _bound(host, port)
-    app = create_app(open_workspace, settings=settings)
+    app = create_app(open_workspace, settings=settings, background=background)
     config = uvicorn.Config(
         app,
         host=host,
@@ -53,7 +53,6 @@ def run(
 
     app.state.host.on_failure = stop
     app.state.host.on_first_account = on_first_account
-    app.state.host.background = background
     server.run(sockets=[listening])
     if (failure := app.state.host.readiness.failure) is not None:
         raise failure

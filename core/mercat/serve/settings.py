@@ -13,7 +13,10 @@ from mercat.errors import ConfigError, UnknownKey
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Limits of the server. Rates count per minute, in a sliding window."""
+    """Limits of the server. Rates count per minute, in a sliding window.
+
+    More than one of `replicas` run as processes under Ray Serve; each counts its rates for itself.
+    """
 
     max_body_bytes: int = 1_000_000
     max_text: int = 8000
@@ -29,6 +32,7 @@ class Settings:
     session_hours: float = 12.0
     visitor_hours: float = 24.0
     frame_origins: tuple[str, ...] = ()
+    replicas: int = 1
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> Settings:

@@ -13,7 +13,7 @@ from mercat.indexes.base import Vectors
 from mercat.indexes.faiss import saving, structures
 from mercat.indexes.faiss.index import BACKEND, SegmentedIndex
 from mercat.indexes.faiss.library import faiss
-from mercat.indexes.faiss.merging import Build
+from mercat.indexes.faiss.merging import Build, Read
 from mercat.indexes.kinds import FLAT, FLAT_ROWS, TAIL_ROWS, checked_kind, factory
 from mercat.indexes.places import FaissPlace
 
@@ -59,11 +59,11 @@ def open_faiss(
     """
     chosen, why = choose_device(device, checked_kind(kind))
     _can_be_built(kind, dimensions)
-    build = _builder(chosen, ef_search, named=device != "auto")
     index = SegmentedIndex(
         dimensions,
         fingerprint,
-        build=build,
+        build=_builder(chosen, ef_search, named=device != "auto"),
+        read=_reader(ef_search),
         device=chosen,
         contents=contents,
         kind=kind if chosen == "cpu" else FLAT,
@@ -78,7 +78,7 @@ def open_faiss(
                 storage.expect(
                     stored, backend=BACKEND, dimensions=dimensions, fingerprint=fingerprint, contents=contents
                 )
-                saving.load(index, stored, build=build, read=_reader(ef_search))
+                saving.load(index, stored)
                 if stored.manifest.kind != index.kind:
                     index.compact()
     return index
@@ -158,7 +158,7 @@ class OnGpus:
             return None
 
 
-def _reader(ef_search: int) -> saving.Read:
+def _reader(ef_search: int) -> Read:
     def read(kind: str, path: Path, details: Any, /) -> structures.Structure:
         return structures.read(kind, path, details, ef_search=ef_search)
 

@@ -10,7 +10,7 @@ from threading import Lock, Thread
 from typing import TypeVar
 
 from mercat.errors import ArtifactError
-from mercat.indexes.base import Found, IndexInfo, Vectors
+from mercat.indexes.base import Found, IndexInfo, ShardWriter, Vectors
 from mercat.indexes.checks import last_of_each, positive, unit_vectors
 from mercat.indexes.faiss import merging, searching
 from mercat.indexes.faiss.segments import Snapshot, Tail, View
@@ -42,7 +42,7 @@ class SegmentedIndex:
     A call of `upsert` or `delete` is seen by the next search. What `save` has written survives a kill: a few changes
     are appended to a log, more become a new version. When `tail_rows` were written they are sealed, and a thread in the
     background builds structures over them and merges segments; it can be waited for with `settle`. Searches wait for
-    nobody. `build` makes a structure of a factory string.
+    nobody. `build` makes a structure of a factory string, `read` opens one that was written.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class SegmentedIndex:
         fingerprint: str,
         *,
         build: merging.Build,
+        read: merging.Read,
         device: str = "cpu",
         contents: str = "",
         kind: str = "auto",
@@ -70,7 +71,8 @@ class SegmentedIndex:
         self._asked, self._flat_rows, self._tail_rows = checked_kind(kind), flat_rows, tail_rows
         self._index_at = index_at(tail_rows)
         self._kind = kind_due(self._asked, rows=0, now=FLAT, flat_rows=flat_rows)
-        self._build = build
+        self.build, self.read = build, read
+        self.adopted: dict[str, Path] = {}  # segments not saved here yet, and the folder of another index that has them
         self._tail = Tail(dimensions)
         self._merging: Thread | None = None
         self._failed: BaseException | None = None
@@ -104,6 +106,27 @@ class SegmentedIndex:
                 self.merge_if_due()
             return removed
 
+    def shard_writer(self, folder: Path, *, rows: int) -> ShardWriter:
+        """Return what builds shards; see `Joining`. They are of the kind that so many rows call for."""
+        from mercat.indexes.faiss.shards import FaissShards
+
+        kind = kind_due(self._asked, rows=rows, now=self._kind, flat_rows=self._flat_rows)
+        return FaissShards(folder, kind, self.dimensions, self.fingerprint, self.contents, self._index_at)
+
+    def join(self, shard: Path) -> None:
+        """Take in a shard; see `Joining`."""
+        from mercat.indexes.faiss.shards import joined
+
+        self._whole()
+        new = joined(self, shard)
+        with self.writer:
+            for view in new:
+                self.apply(Change(view.segment.names.listed(), None))
+            self._show((*self.snapshot.views, *new))
+            self._kind = self._due_kind()
+            self.pending = None
+            self.merge_if_due()
+
     def search(self, vectors: Vectors, k: int, *, allowed: Collection[str] | None = None) -> list[Found]:
         """Find the nearest allowed rows; see `Index.search`. Waits for no lock. How: see `searching`."""
         queries = unit_vectors(vectors, self.dimensions, what="A search")
@@ -114,13 +137,14 @@ class SegmentedIndex:
     def save(self, folder: Path) -> None:
         """Write what is new; see `Index.save`. Searches go on meanwhile, writes wait.
 
-        The first save into a folder merges everything into one segment. ArtifactError if another process has changed
-        what is there since, or if the disk is full; what was saved before is still there then.
+        The first save into a folder merges everything into one segment, unless shards were joined. ArtifactError if
+        another process has changed what is there since, or if the disk is full; what was saved before is still there.
         """
         from mercat.indexes.faiss.saving import save
 
         self._checked()
-        if self.base is None or self.base.folder != folder or not self.base.log_end:
+        first = self.base is None or self.base.folder != folder or not self.base.log_end
+        if first and not self.adopted:
             self.compact()
         save(self, folder)
 
@@ -140,7 +164,7 @@ class SegmentedIndex:
     def info(self) -> IndexInfo:
         """Say what this index is, with its segments."""
         snapshot = self.snapshot
-        told = getattr(self._build, "note", "")
+        told = getattr(self.build, "note", "")
         note = "; ".join(part for part in (self.note, told, _chosen(self._asked, self._kind), _parts(snapshot)) if part)
         return IndexInfo(
             BACKEND,
@@ -186,7 +210,7 @@ class SegmentedIndex:
                 return
             self.seal(whole=True)
             views, self._kind = self.snapshot.views, wanted
-            new = _apart(lambda: merging.merged(views, kind=wanted, smallest=self._index_at, build=self._build))
+            new = _apart(lambda: merging.merged(views, kind=wanted, smallest=self._index_at, build=self.build))
             self._show(merging.swapped(self.snapshot, views, new))
             self.pending = None
 
@@ -214,7 +238,7 @@ class SegmentedIndex:
         if not whole and len(ids) * 2 < tail.total < 2 * self._tail_rows:
             self._tail.append(ids, tail.vectors[rows])
         elif ids:
-            segment = merging.sealed(ids, tail.vectors[rows], build=self._build)
+            segment = merging.sealed(ids, tail.vectors[rows], build=self.build)
             views = (*views, View.whole(segment))
             self.pending = None
         self._show(views)
@@ -242,7 +266,7 @@ class SegmentedIndex:
                         return
                     self._kind = kind = self._due_kind()
                     views = [self.snapshot.views[number] for number in numbers]
-                new = merging.merged(views, kind=kind, smallest=self._index_at, build=self._build)
+                new = merging.merged(views, kind=kind, smallest=self._index_at, build=self.build)
                 with self.writer:
                     if {view.segment.name for view in views} <= {view.segment.name for view in self.snapshot.views}:
                         self._show(merging.swapped(self.snapshot, views, new))

@@ -6,7 +6,9 @@ with what is not much larger, so a row is built in a few times however many come
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -17,6 +19,14 @@ from mercat.indexes.kinds import FLAT, factory, fits, worth_building_anew
 from mercat.indexes.names import Names
 
 Build = Callable[[str, Vectors], Structure | None]  # of a factory string, over rows; None for "flat" on a CPU
+
+
+class Read(Protocol):
+    """Opens the structure of a factory string that was written."""
+
+    def __call__(self, kind: str, path: Path, details: Mapping[str, Any], /) -> Structure: ...
+
+
 _FLAT_SEGMENTS = 4
 _TIER = 3  # a segment joins a merge that is at least a third of its size
 

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +30,6 @@ from mercat.indexes.faiss import merging
 from mercat.indexes.faiss.index import BACKEND, Base, SegmentedIndex
 from mercat.indexes.faiss.library import faiss
 from mercat.indexes.faiss.segments import Originals, Segment, View
-from mercat.indexes.faiss.structures import Structure
 from mercat.indexes.kinds import FLAT, is_sparing
 from mercat.indexes.names import Names
 
@@ -38,12 +37,6 @@ _LOG_BYTES = 64 << 20  # with more the next save writes a version
 _CHECKED_AT_ONCE = 64 << 20  # larger files of vectors are checked in the background
 
 _log = logging.getLogger(__name__)
-
-
-class Read(Protocol):
-    """Opens the structure of a factory string."""
-
-    def __call__(self, kind: str, path: Path, details: Mapping[str, Any], /) -> Structure: ...
 
 
 def save(index: SegmentedIndex, folder: Path) -> None:
@@ -65,7 +58,7 @@ def save(index: SegmentedIndex, folder: Path) -> None:
         index.pending = []
 
 
-def load(index: SegmentedIndex, stored: storage.Stored, *, build: merging.Build, read: Read) -> None:
+def load(index: SegmentedIndex, stored: storage.Stored) -> None:
     """Fill an empty index with a saved version whose manifest was checked, and what its log adds.
 
     Raises ArtifactError for parts that do not fit each other, or a log that is broken.
@@ -74,9 +67,9 @@ def load(index: SegmentedIndex, stored: storage.Stored, *, build: merging.Build,
     index.contents = manifest.contents
     index.base = unwritten(version.parent, version.name)
     if manifest.schema == storage.SCHEMA:
-        _load_first_format(index, stored, build)
+        _load_first_format(index, stored)
         return
-    views = [_view(version, each, build, read) for each in manifest.details["segments"]]
+    views = views_of(stored, build=index.build, read=index.read)
     index.sequence = manifest.sequence
     index.take_over(views, manifest.kind)
     end = 0
@@ -92,6 +85,11 @@ def load(index: SegmentedIndex, stored: storage.Stored, *, build: merging.Build,
     if stored.unchecked:
         index.checking = Thread(target=_check, args=(index, stored), name="mercat-index-check", daemon=True)
         index.checking.start()
+
+
+def views_of(stored: storage.Stored, *, build: merging.Build, read: merging.Read) -> list[View]:
+    """Return the segments of a saved version, mapped. Raises ArtifactError for parts that do not fit each other."""
+    return [_view(stored.folder, each, build, read) for each in stored.manifest.details["segments"]]
 
 
 def unwritten(folder: Path, version: str = "") -> Base:
@@ -129,7 +127,8 @@ def _as_version(index: SegmentedIndex, folder: Path, base: Base | None) -> Base:
     snapshot = index.snapshot
     files: dict[str, storage.Writer | storage.Kept] = {}
     for view in snapshot.views:
-        files |= _files(view, folder / base.version if base and view.segment.name in base.segments else None)
+        name = view.segment.name
+        files |= _files(view, folder / base.version if base and name in base.segments else index.adopted.get(name))
     tail = snapshot.tail
     rows = tail.rows()
     change = log.Change([tail.ids[row] for row in rows.tolist()], tail.vectors[rows])
@@ -147,6 +146,7 @@ def _as_version(index: SegmentedIndex, folder: Path, base: Base | None) -> Base:
         storage.SEGMENTS_SCHEMA,
     )
     version = storage.add_version(folder, manifest, files, beside={log.FILE: lambda path: path.write_bytes(record)})
+    index.adopted.clear()
     names = frozenset(view.segment.name for view in snapshot.views)
     return Base(folder, version, len(record), names, born=storage.born(folder, version))
 
@@ -173,14 +173,15 @@ def _files(view: View, kept: Path | None) -> dict[str, storage.Writer | storage.
     return files
 
 
-def _view(version: Path, described: Mapping[str, Any], build: merging.Build, read: Read) -> View:
+def _view(version: Path, described: Mapping[str, Any], build: merging.Build, read: merging.Read) -> View:
     name, kind, total = described["name"], described["kind"], described["rows"]
     place = version / f"{name}.rows"
     try:
         names = Names.read(version / f"{name}.text", version / f"{name}.ends")
         originals = Originals.read(place, sparing=is_sparing(kind, rows=total))
         fits = len(names) == len(originals) == total
-        structure = build(FLAT, originals.rows) if kind == FLAT else _read(read, kind, version, described)
+        beside = place.with_suffix(".structure")
+        structure = build(FLAT, originals.rows) if kind == FLAT else read(kind, beside, described["details"])
     except (RuntimeError, OSError, ValueError) as error:
         raise storage.broken(place, f"the segment {name} cannot be read: {error}") from error
     if not fits:
@@ -191,11 +192,7 @@ def _view(version: Path, described: Mapping[str, Any], build: merging.Build, rea
     return View(segment, np.fromfile(version / f"{name}.alive", dtype=np.uint8), described["live"])
 
 
-def _read(read: Read, kind: str, version: Path, described: Mapping[str, Any]) -> Structure:
-    return read(kind, version / f"{described['name']}.structure", described["details"])
-
-
-def _load_first_format(index: SegmentedIndex, stored: storage.Stored, build: merging.Build) -> None:
+def _load_first_format(index: SegmentedIndex, stored: storage.Stored) -> None:
     """Take the rows over; the next save writes a version of today's format in its place."""
     ids = json.loads((stored.folder / "ids.json").read_text(encoding="utf-8"))
     saved = faiss.read_index(str(stored.folder / "index.faiss"))
@@ -204,7 +201,7 @@ def _load_first_format(index: SegmentedIndex, stored: storage.Stored, build: mer
     rows = [row for row, key in enumerate(ids) if key is not None]
     if rows:
         vectors: Vectors = saved.reconstruct_n(0, saved.ntotal)[rows]
-        segment = merging.sealed([ids[row] for row in rows], vectors, build=build)
+        segment = merging.sealed([ids[row] for row in rows], vectors, build=index.build)
         index.take_over([View.whole(segment)], FLAT)
     index.sequence = stored.manifest.sequence
     index.note = "; ".join(

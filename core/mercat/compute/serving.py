@@ -39,8 +39,8 @@ def serve_on_ray(
             serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port}, logging_config=quiet)
         except Exception as error:
             raise _no_address(host, port, error) from error
-        app: Any = serve.ingress(_builder(make, Path.cwd()))()
-        deployment = serve.deployment(app).options(
+        deploy: Any = serve.deployment  # its overloads know no class that is made while running
+        deployment = deploy(serve.ingress(_builder(make, Path.cwd()))()).options(
             name=name,
             num_replicas=replicas,
             max_ongoing_requests=at_once,

@@ -18,6 +18,7 @@ from mercat.errors import ConfigError
 from mercat.parts import register_core
 from mercat.plugins import Plugins
 from mercat.registry import Part, Registry
+from mercat.retrieval.serving import Pair, Serving
 from mercat.services import HandsOver, request_type
 from mercat.signatures import bind, check, dependencies, request_from
 from mercat.store import Store
@@ -88,7 +89,7 @@ class Workspace:
                     raise ConfigError(f"[{kind}.{name}] needs itself", circle, "another section for one of them")
                 self._building.append(key)
                 try:
-                    self._built[key] = self.build(self.config.section(kind, name))
+                    self._built[key] = self.build(self._section(kind, name))
                 finally:
                     self._building.pop()
             return self._built[key]
@@ -107,6 +108,13 @@ class Workspace:
         from mercat.encoders.cache import Cached
 
         return built if isinstance(built, Cached) else Cached(built)
+
+    def _section(self, kind: str, name: str) -> Section:
+        """Return a section; an index "NAME@ENCODER" is one like NAME, in a place of its own."""
+        base, at, _ = name.partition("@")
+        if kind != "indexes" or not at or name in self.config.sections(kind):
+            return self.config.section(kind, name)
+        return dataclasses.replace(self.config.section(kind, base), name=name)
 
     def part(self, section: Section) -> Part:
         """Return the registered part that a section uses."""
@@ -194,6 +202,7 @@ class _Given(dict[Any, Any]):
                 "section_name": section.name,
                 "config_folder": workspace.config.folder,
                 "clock": workspace.clock,
+                Serving: Serving(workspace.get, workspace.folder, section.name, _configured(section)),
                 Store: None,
             }
         )
@@ -201,6 +210,11 @@ class _Given(dict[Any, Any]):
 
     def __getitem__(self, key: Any) -> Any:
         return self._workspace.store if key is Store else super().__getitem__(key)
+
+
+def _configured(section: Section) -> Pair:
+    """Return the encoder and the index that a section names."""
+    return Pair(*(str(section.parameters.get(name, "")) for name in ("encoder", "index")))
 
 
 def _withheld(answer: Answer, objections: Sequence[Objection]) -> Answer:

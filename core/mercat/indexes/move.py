@@ -22,20 +22,38 @@ class Moved:
     sequence: int
 
 
-def move(source: Index, target: Index, *, progress: Progress | None = None, batch: int = 1000) -> Moved:
-    """Make `target` hold what `source` holds; run again, it changes nothing. The caller saves the target.
+def move(
+    source: Index,
+    target: Index,
+    *,
+    progress: Progress | None = None,
+    batch: int = 1000,
+    save: Callable[[], None] | None = None,
+    save_every: int = 100_000,
+) -> Moved:
+    """Make `target` hold what `source` holds; run again, it changes nothing. The caller saves the target at the end.
 
-    What is written to the source meanwhile may be missed; the target's sequence is the source's from before the move,
-    so that a refresh takes it in again. FingerprintError if they hold vectors of different encoders.
+    A target whose sequence is the source's, with as many rows, holds it all and is not read. `save` is called after
+    each `save_every` rows that were written, with the sequence that the target had: what was killed goes on from there,
+    and nobody takes the part for the whole. What is written to the source meanwhile may be missed; the target's
+    sequence is the source's from before the move, so that a refresh takes it in again. FingerprintError if they hold
+    vectors of different encoders.
     """
     _same_space(source, target)
     sequence, total = source.sequence, len(source)
+    if sequence and target.sequence == sequence and len(target) == total:
+        return Moved(0, total, 0, sequence)
+    unsaved = 0
     there = {key: mark for ids, vectors in target.export(batch=batch) for key, mark in _marks(ids, vectors)}
     upserted = unchanged = 0
     for ids, vectors in source.export(batch=batch):
         new = [row for row, (key, mark) in enumerate(_marks(ids, vectors)) if there.pop(key, None) != mark]
         if new:
             target.upsert([ids[row] for row in new], vectors[new])
+            unsaved += len(new)
+            if save and unsaved >= save_every:
+                save()
+                unsaved = 0
         upserted += len(new)
         unchanged += len(ids) - len(new)
         if progress:

@@ -14,7 +14,6 @@ from mercat.jobs.running import (
     feed_of,
     follow,
     ingest_source,
-    move_index,
     refresh_all,
     reload_artifacts,
     reload_beside,
@@ -23,6 +22,7 @@ from mercat.jobs.running import (
     waits_for,
     work_beside,
 )
+from mercat.jobs.switching import move_index, serving_of, swap_encoder, switch, switch_back
 
 __all__ = [
     "UPDATE",
@@ -39,7 +39,11 @@ __all__ = [
     "reload_beside",
     "run_tasks",
     "search_recipe",
+    "serving_of",
     "sinks_of",
+    "swap_encoder",
+    "switch",
+    "switch_back",
     "train_recipe",
     "update_artifact",
     "waits_for",

@@ -7,10 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mercat.errors import ConfigError
 from mercat.flow import Account, Feed, Follow, Round, TaskRun, Transform, ingest, run_task
-from mercat.indexes.base import IndexFactory
-from mercat.indexes.move import Moved
 from mercat.retrieval.base import Refreshed, Retriever
 from mercat.signatures import dependencies
 from mercat.training.base import Progress
@@ -68,21 +65,8 @@ def refresh_all(
     for name in names or workspace.config.sections("retrievers"):
         retriever: Retriever = workspace.get("retrievers", name)
         act = retriever.rebuild if anew else retriever.refresh
-        done[name] = act(progress=_rows_of(progress, f"index {name}"))
+        done[name] = act(progress=rows_of(progress, f"index {name}"))
     return done
-
-
-def move_index(workspace: Workspace, retriever: str, to: str, *, progress: Progress = silent) -> Moved:
-    """Copy the vectors behind a retriever into the index of another section, without encoding again.
-
-    Raises ConfigError for a retriever without vectors.
-    """
-    source: Any = workspace.get("retrievers", retriever)
-    if not hasattr(source, "move_to"):
-        raise ConfigError(f"The index of '{retriever}' cannot move", "It holds no vectors", "a dense retriever")
-    target: IndexFactory = workspace.get("indexes", to)
-    moved: Moved = source.move_to(target, progress=_rows_of(progress, f"move {retriever}"))
-    return moved
 
 
 def follow(
@@ -152,5 +136,6 @@ def _transform(workspace: Workspace, name: str) -> Transform:
     return built
 
 
-def _rows_of(progress: Progress, stage: str) -> Callable[[int, int], None]:
+def rows_of(progress: Progress, stage: str) -> Callable[[int, int], None]:
+    """Return the progress of a retriever as a stage of a job's."""
     return lambda done, total: progress(stage, done, total)

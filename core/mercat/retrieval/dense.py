@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from copy import copy
+from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
-from mercat.encoders.base import Encoder
+from mercat.encoders.base import Encoder, Vectors
+from mercat.errors import MercatError
 from mercat.indexes.base import Index, IndexFactory, IndexInfo, Settling
 from mercat.indexes.checks import positive
 from mercat.indexes.move import Moved, move
@@ -16,8 +21,11 @@ from mercat.retrieval.encoding import put_in, rows_at_once, with_direction
 from mercat.retrieval.following import PAGE, Follower
 from mercat.retrieval.reranking import rerank_hits
 from mercat.retrieval.rows import Ranked, RowKind, Rows
+from mercat.retrieval.serving import Serving
 from mercat.store import Change, Store
 from mercat.values import Hit
+
+_log = logging.getLogger(__name__)
 
 
 class Dense:
@@ -25,8 +33,9 @@ class Dense:
 
     `text` names the columns that are encoded, joined by "+"; a metadata key is a column too. Changes in the store are
     seen within `fresh_s` seconds while there are at most `small_changes` of them; more wait for `refresh`, and a
-    warning says so. A `reranker` reads the first `rerank` hits with the question and puts them in its own order. May be
-    used from many threads.
+    warning says so. A `reranker` reads the first `rerank` hits with the question and puts them in its own order. What
+    `serving` says is looked at as often: when encoder and index were switched, the next search is by the new ones. May
+    be used from many threads.
     """
 
     def __init__(
@@ -42,21 +51,30 @@ class Dense:
         small_changes: int = 64,
         reranker: Reranker | None = None,
         rerank: int = 20,
+        serving: Serving | None = None,
         section_name: str = "",
         ticks: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.collection = collection
+        self.collection, self.serving = collection, serving
         self._reranker, self._rerank = reranker, positive(rerank)
-        self._encoder, self._rows = encoder, Rows(store, collection, rows=rows, text=text)
-        self._follower = Follower(
-            self._rows,
-            lambda fresh: _Vectors(encoder, index, self._rows, fresh=fresh),
-            name=section_name,
-            fresh_s=fresh_s,
-            small_changes=small_changes,
-            ticks=ticks,
-            page=lambda: rows_at_once(encoder, PAGE),
-        )
+        self._rows = Rows(store, collection, rows=rows, text=text)
+        self._following: dict[str, Any] = {
+            "name": section_name,
+            "fresh_s": fresh_s,
+            "small_changes": small_changes,
+            "ticks": ticks,
+        }
+        self._answering = Answering(serving, self._behind(encoder, index), self._behind, fresh_s=fresh_s, ticks=ticks)
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder that answers now."""
+        return self._answering.now().encoder
+
+    @property
+    def index(self) -> Index:
+        """The index that answers now, opened if need be."""
+        return self._answering.now().follower.opened().index
 
     def search(self, text: str, *, k: int = 10, filters: Mapping[str, Any] | None = None) -> list[Hit]:
         """Search for one text."""
@@ -69,41 +87,135 @@ class Dense:
 
         ArtifactError before the rows were taken in for the first time; FingerprintError if another encoder did it.
         """
-        positive(k)
-        index = self._follower.fresh().index
-        ranked: list[Ranked] = [[] for _ in texts]
-        asked, vectors = with_direction(self._encoder, texts, role="query")
-        if asked:
-            first = max(k, self._rerank) if self._reranker else k
-            found = index.search(vectors, first, allowed=self._rows.allowed(filters))
-            for position, one in zip(asked, found, strict=True):
-                ranked[position] = list(zip(one.ids, one.scores, strict=True))
-        hits = self._rows.hits(ranked, filters)
+        first = max(positive(k), self._rerank) if self._reranker else positive(k)
+        hits = self._rows.hits(self._ranked(texts, first, lambda: self._rows.allowed(filters)), filters)
         if self._reranker is None:
             return hits
         pairs = zip(texts, hits, strict=True)
         return [rerank_hits(self._reranker, text, found, first=self._rerank)[:k] for text, found in pairs]
 
+    def nearest(self, texts: Sequence[str], k: int, *, allowed: frozenset[str] | None = None) -> list[list[str]]:
+        """Return the ids that are found for each text, at most `k`, best first, whatever the store says of them."""
+        return [[key for key, _ in ranked] for ranked in self._ranked(texts, k, lambda: allowed)]
+
     def refresh(self, *, progress: Progress | None = None) -> Refreshed:
         """Encode what changed in the store since the last time, and save."""
-        return self._follower.refresh(progress)
+        return self._answering.now().follower.refresh(progress)
 
     def rebuild(self, *, progress: Progress | None = None) -> Refreshed:
         """Encode everything anew; the old index answers until the new one is saved."""
-        return self._follower.rebuild(progress)
+        return self._answering.now().follower.rebuild(progress)
+
+    def beside(self, encoder: Encoder, index: IndexFactory) -> Dense:
+        """Return a retriever of the same rows by another encoder and index, which nothing switches."""
+        other = copy(self)
+        other.serving = None
+        other._answering = Answering(None, self._behind(encoder, index), self._behind, fresh_s=0, ticks=time.monotonic)
+        return other
 
     def move_to(self, target: IndexFactory, *, progress: Progress | None = None) -> Moved:
         """Copy the vectors into another index, without encoding, and save it; run again, it changes nothing."""
-        source = self._follower.opened().index
-        into = target.open(self._encoder.dimensions, self._encoder.fingerprint, contents=self._rows.contents)
+        behind = self._answering.now()
+        source, encoder = behind.follower.opened().index, behind.encoder
+        into = target.open(encoder.dimensions, encoder.fingerprint, contents=self._rows.contents)
         with target.writing():
-            moved = move(source, into, progress=progress)
+            moved = move(source, into, progress=progress, save=lambda: into.save(target.folder))
             into.save(target.folder)
         return moved
 
+    def vectors(self, *, batch: int = 1000) -> Iterator[tuple[list[str], Vectors]]:
+        """Yield the vectors of all rows with their ids, in batches; see `Index.export`."""
+        return self.index.export(batch=batch)
+
+    def texts(self, ids: Collection[str]) -> list[str]:
+        """Return the texts of rows as they are searched, without blank ones and those that are gone."""
+        return self._rows.texts(ids)
+
     def infos(self) -> list[IndexInfo]:
         """Say what index is behind this."""
-        return [self._follower.opened().index.info()]
+        return [self.index.info()]
+
+    def _ranked(self, texts: Sequence[str], k: int, allowed: Callable[[], frozenset[str] | None]) -> list[Ranked]:
+        behind = self._answering.now()  # one look: encoder and index are of one pair
+        index = behind.follower.fresh().index
+        ranked: list[Ranked] = [[] for _ in texts]
+        asked, vectors = with_direction(behind.encoder, texts, role="query")
+        if asked:
+            found = index.search(vectors, k, allowed=allowed())
+            for position, one in zip(asked, found, strict=True):
+                ranked[position] = list(zip(one.ids, one.scores, strict=True))
+        return ranked
+
+    def _behind(self, encoder: Encoder, index: IndexFactory) -> Behind:
+        follower = Follower(
+            self._rows,
+            lambda fresh: _Vectors(encoder, index, self._rows, fresh=fresh),
+            page=lambda: rows_at_once(encoder, PAGE),
+            **self._following,
+        )
+        return Behind(encoder, follower)
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """What answers: an encoder, and the index of its vectors, which follows the store."""
+
+    encoder: Encoder
+    follower: Follower[_Vectors]
+
+
+class Answering:
+    """What a retriever answers with now; it looks whether a switch says otherwise at most every `fresh_s` seconds.
+
+    What was switched to is opened before it takes the place of the old one. In a process that answers already, one that
+    cannot be opened leaves the old one answering, and is logged.
+    """
+
+    def __init__(
+        self,
+        serving: Serving | None,
+        behind: Behind,
+        make: Callable[[Encoder, IndexFactory], Behind],
+        *,
+        fresh_s: float,
+        ticks: Callable[[], float],
+    ) -> None:
+        self._serving, self._behind, self._make = serving, behind, make
+        self._fresh_s, self._ticks = fresh_s, ticks
+        self._pair = serving.configured if serving else None
+        self._looked_at: float | None = None
+        self._turn = Lock()
+
+    def now(self) -> Behind:
+        """Return the pair that answers; of many threads one looks, the others go on with what they have."""
+        if self._serving is None or not self._due():
+            return self._behind
+        first = self._looked_at is None
+        if self._turn.acquire(blocking=first):
+            try:
+                if self._due():
+                    self._look(self._serving, first=first)
+            finally:
+                self._turn.release()
+        return self._behind
+
+    def _due(self) -> bool:
+        return self._looked_at is None or self._ticks() - self._looked_at >= self._fresh_s
+
+    def _look(self, serving: Serving, *, first: bool) -> None:
+        try:
+            pair = serving.now()
+            if pair != self._pair:
+                behind = self._make(*serving.parts_now())
+                behind.follower.opened()
+                self._behind, self._pair = behind, pair
+                if not first:
+                    _log.info("[retrievers.%s] answers with %s now", serving.name, pair)
+        except MercatError:
+            if first:
+                raise
+            _log.exception("[retrievers.%s] was switched and goes on as before", serving.name)
+        self._looked_at = self._ticks()
 
 
 class _Vectors:

@@ -10,14 +10,14 @@ from typing import Any
 from mercat.artifacts import Artifacts
 from mercat.encoders.base import Encoder
 from mercat.indexes.base import IndexFactory
-from mercat.indexes.move import Moved
-from mercat.retrieval.base import Progress, Reranker
+from mercat.retrieval.base import Reranker
 from mercat.retrieval.dense import Dense
 from mercat.retrieval.fused import Fused, How
 from mercat.retrieval.fusion import RRF_K
 from mercat.retrieval.highlights import highlighted
 from mercat.retrieval.lexical import Bm25
 from mercat.retrieval.rows import RowKind
+from mercat.retrieval.serving import Serving
 from mercat.store import Store
 from mercat.values import Hit
 
@@ -31,8 +31,8 @@ class Hybrid(Fused):
 
     By default the scores of both are added up, those of the keywords with the weight 0.6: a cosine says how near a text
     is, and a share of the question's weight how much of it the text covers, so words that cover little count little.
-    `weights` are those of the dense and the keyword leg, `artifact` names learned ones. With
-    `highlight` the hits say what in their text was found. The rest: see `Dense`, `Bm25` and `Fused`.
+    `weights` are those of the dense and the keyword leg, `artifact` names learned ones. With `highlight` the hits say
+    what in their text was found. `dense` is the leg that has the vectors. The rest: see `Dense`, `Bm25` and `Fused`.
     """
 
     def __init__(
@@ -57,12 +57,13 @@ class Hybrid(Fused):
         rerank: int = 20,
         highlight: bool = False,
         fresh_s: float = 1.0,
+        serving: Serving | None = None,
         workspace_folder: Path | None = None,
         section_name: str = "",
         ticks: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._encoder, self._stems, self._highlight = encoder, stems, highlight
-        self._dense = Dense(
+        self._stems, self._highlight = stems, highlight
+        self.dense = Dense(
             encoder,
             index,
             store,
@@ -70,6 +71,7 @@ class Hybrid(Fused):
             rows=rows,
             text=text,
             fresh_s=fresh_s,
+            serving=serving,
             section_name=section_name,
             ticks=ticks,
         )
@@ -88,7 +90,7 @@ class Hybrid(Fused):
         if weights is None and fusion == "scores" and not artifact:
             weights = list(WEIGHTS)
         super().__init__(
-            [self._dense, lexical],
+            [self.dense, lexical],
             depth=depth,
             fusion=fusion,
             rrf_k=rrf_k,
@@ -105,8 +107,4 @@ class Hybrid(Fused):
     ) -> list[list[Hit]]:
         """Return at most `k` hits per text, best first; see `Fused.search_many`."""
         found = super().search_many(texts, k=k, filters=filters)
-        return highlighted(texts, found, stems=self._stems, encoder=self._encoder) if self._highlight else found
-
-    def move_to(self, target: IndexFactory, *, progress: Progress | None = None) -> Moved:
-        """Copy the vectors of the dense leg into another index; see `Dense.move_to`."""
-        return self._dense.move_to(target, progress=progress)
+        return highlighted(texts, found, stems=self._stems, encoder=self.dense.encoder) if self._highlight else found

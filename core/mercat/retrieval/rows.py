@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 from mercat.errors import ConfigError
@@ -51,6 +51,11 @@ class Rows:
         """Return the text of a row that is searched: its columns that are not empty, one per line."""
         values = (value for name in self._columns for value in values_of(row, name))
         return "\n".join(text for value in values if (text := str(value).strip()))
+
+    def texts(self, ids: Collection[str]) -> list[str]:
+        """Return the texts of rows that are there and have one, in the order of their ids."""
+        found = self._store.get(self.kind, self.collection, set(ids))
+        return [text for key in sorted(found) if (text := self.text(found[key]))]
 
     def allowed(self, filters: Mapping[str, Any] | None) -> Allowed | None:
         """Return the ids that pass the filters; None if there are no filters."""

@@ -118,9 +118,13 @@ def test_an_index_is_built_anew_and_moved(run: Any, place: Path) -> None:
     assert anew["upserted"] == info["rows"]
     moved = run("index", "move", "help", "other")
     assert moved.code == 0
-    assert f"Moved {info['rows']} rows" in moved.out
-    assert '[retrievers.help] index = "other"' in moved.out
-    assert "Moved 0 rows" in run("index", "move", "help", "other").out
+    assert "Nothing is switched yet. To switch: mercat index move help other --switch" in moved.out
+    again = run("index", "move", "help", "other", "--json").json
+    assert (again["upserted"], again["unchanged"], again["overlap@10"]) == (0, info["rows"], 1.0)
+    assert "mercat index back help" in run("index", "move", "help", "other", "--switch").out
+    (switched,) = run("index", "info", "--json").json
+    assert switched["before"] == "encoder 'default' and index 'help'"
+    assert "encoder 'default' and index 'help' again" in run("index", "back", "help").out
     (there,) = run("index", "info", "--json", "--set", 'retrievers.help.index="other"').json
     assert there["rows"] == info["rows"]
     with (

@@ -152,6 +152,8 @@ JSON = {
     "new": ["new", "parcel-desk"],
     "doctor": ["doctor"],
     "index move": ["index", "move", "help", "other"],
+    "index swap": ["index", "swap", "help", "small", "--set", "encoders.small.use=hashing"],
+    "index back": ["index", "back", "help"],
     "artifacts promote": ["artifacts", "promote", "intents", "0001"],
     "artifacts rollback": ["artifacts", "rollback", "intents"],
     "keys revoke": ["keys", "revoke", "PREFIX"],
@@ -165,6 +167,8 @@ FIRST = {
     "update": ["ingest", "--set", "sources.questions.path=later.csv"],
     "drift": ["ingest", "--set", "sources.questions.path=later.csv"],
     "index move": ["index", "build"],
+    "index swap": ["index", "build"],
+    "index back": ["index", "move", "help", "other", "--switch"],
     "artifacts rollback": ["train"],
     "keys revoke": ["keys", "create", "old", "--json"],
     "restore": ["backup", "kept"],
@@ -206,6 +210,8 @@ def test_what_json_says_is_what_was_done(run: Any, place: Path) -> None:
     assert run("index", "build").code == 0
     moved = run("index", "move", "help", "other", "--json").json
     assert (moved["retriever"], moved["index"], moved["upserted"] > 0) == ("help", "other", True)
+    assert run("index", "move", "help", "other", "--switch", "--json").json["switched"] is True
+    assert run("index", "back", "help", "--json").json == {"retriever": "help", "encoder": "default", "index": "help"}
     assert run("ask", "desk", "hello").code == 0
     assert run("db", "upgrade", "--json").json["upgraded"] == []
     dropped = run("db", "drop", "customer-service", "--yes", "--json").json["dropped"]

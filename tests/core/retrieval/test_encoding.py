@@ -72,7 +72,7 @@ class Built:
             self.done = retriever.rebuild() if anew else retriever.refresh()
         with mercat.open(folder / "mercat.toml") as app:  # what was saved
             retriever = app.get("retrievers", "help")
-            index = retriever._follower.opened().index
+            index = retriever.index
             self.rows = {key: row.tolist() for ids, rows in index.export() for key, row in zip(ids, rows, strict=True)}
             self.segments = [(view.live, view.segment.kind) for view in index.snapshot.views]
             asked = [document.text for document in documents[100:200]]
@@ -143,7 +143,7 @@ def followed(folder: Path, encoder, **options) -> tuple[Dense, Store]:
 def test_a_killed_process_is_said_and_what_was_saved_before_stays(tmp_path: Path, mortal: Any) -> None:
     """Rows are read 1,000 at a time; the first of them are not encoded again by the next build."""
     retriever, store = followed(tmp_path, Spread(mortal, shard_rows=400), kind="flat")
-    retriever._follower._save_every = 1
+    retriever._answering.now().follower._save_every = 1
     with store:
         store.upsert(texts(2000), collection="help")
         with pytest.raises(WorkerLost):

@@ -124,7 +124,7 @@ class Dense:
         return moved
 
     def vectors(self, *, batch: int = 1000) -> Iterator[tuple[list[str], Vectors]]:
-        """Yield the vectors of all rows with their ids, in batches; see `Index.export`."""
+        """Yield all ids with their vectors, of shape (ids of the batch, dimensions); see `Index.export`."""
         return self.index.export(batch=batch)
 
     def texts(self, ids: Collection[str]) -> list[str]:

@@ -23,7 +23,10 @@ _log = logging.getLogger(__name__)
 
 
 def with_direction(encoder: Encoder, texts: Sequence[str], *, role: Role) -> tuple[list[int], Vectors]:
-    """Encode the texts that are not blank. Return their positions and vectors, without those that came out as zero."""
+    """Encode the texts that are not blank. Return their positions and vectors, without those that came out as zero.
+
+    The vectors have shape (positions, dimensions).
+    """
     said = [position for position, text in enumerate(texts) if text.strip()]
     if not said:
         return [], np.empty((0, encoder.dimensions), dtype=np.float32)

@@ -1,0 +1,384 @@
+"""An index in PostgreSQL with the extension pgvector (0.8 or newer). A save is one transaction.
+
+Up to `flat_rows` rows there is no graph and every row is compared; the first save with more builds an HNSW graph.
+Rows that a filter allows are compared one by one up to `flat_rows`; above, the graph is walked until `k` allowed rows
+are found (pgvector's iterative scan), and where it ends early, every row is compared after all.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import psycopg
+from psycopg import sql
+
+from mercat.errors import ArtifactError, ConfigError, ConnectError
+from mercat.indexes.base import Vectors
+from mercat.indexes.servers.base import MOST_FLAT, Graph, Ranked, TableGone
+from mercat.indexes.servers.place import ServerPlace
+
+BACKEND = "pgvector"
+_NOTES = sql.Identifier("mercat_index_notes")
+_MOST_DIMENSIONS = 2000  # of a vector that pgvector can put into a graph
+_OLDEST = (0, 8)  # the first with iterative scans
+_QUERIES = 64  # in one statement
+
+
+class Pgvector(ServerPlace["_Postgres"]):
+    """What `use = "pgvector"` in `[indexes.NAME]` builds: a table in the database at `url`.
+
+    `name` is that of the index there, by default "mercat_" and the section's; workspaces that give the same name share
+    the index. `m` and `ef_construction` are of the graph, `ef_search` says how many candidates a search keeps,
+    `flat_rows` up to how many rows all are compared. Raises ConfigError for a url of no PostgreSQL.
+    """
+
+    def __init__(
+        self,
+        workspace_folder: Path,
+        section_name: str,
+        *,
+        url: str,
+        name: str = "",
+        m: int = 16,
+        ef_construction: int = 64,
+        ef_search: int = 64,
+        flat_rows: int = MOST_FLAT,
+        timeout_s: float = 10.0,
+    ) -> None:
+        super().__init__(workspace_folder, section_name, name)
+        self._graph = Graph(m, ef_construction, ef_search, flat_rows)
+        self._url, self._timeout_s = _checked_url(url), timeout_s
+
+    def _connect(self) -> _Postgres:
+        return _Postgres(self._url, self._section, self._graph, timeout_s=self._timeout_s)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold an advisory lock of the database for the block; it ends with the connection, however that ends."""
+        server = self._server()
+        with server.apart() as connection:
+            query = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
+            (had,) = connection.execute(query, [f"mercat index {self._name}"]).fetchone() or (False,)
+            if not had:
+                raise ArtifactError(
+                    f"Writing the index '{self._section}' on {BACKEND}",
+                    "Another process is writing it",
+                    "wait until it has ended, then: mercat index build",
+                )
+            yield
+
+
+class _Postgres:
+    """Connections to one database, each used by one thread at a time."""
+
+    backend = BACKEND
+    atomic = True
+    longest_id = 2000  # an entry of a B-tree has at most 2,700 bytes
+
+    def __init__(self, url: str, section: str, graph: Graph, *, timeout_s: float) -> None:
+        self._url, self._section, self._timeout_s = url, section, timeout_s
+        self.graph = graph
+        self._idle: list[psycopg.Connection[Any]] = []
+        self._lock = Lock()
+        weakref.finalize(self, _close_all, self._idle)
+        with self.connection() as connection:
+            self._need_extension(connection)
+
+    @contextmanager
+    def connection(self) -> Iterator[psycopg.Connection[Any]]:
+        """Lend a connection, in a transaction that is committed at the end of the block."""
+        with self._lock:
+            connection = self._idle.pop() if self._idle else None
+        if connection is not None and connection.broken:
+            connection = None
+        connection = connection or self._new()
+        try:
+            with self._said(), connection.transaction():
+                yield connection
+        finally:
+            if connection.broken or connection.closed:
+                connection.close()
+            else:
+                with self._lock:
+                    self._idle.append(connection)
+
+    @contextmanager
+    def apart(self) -> Iterator[psycopg.Connection[Any]]:
+        """Open a connection for the block alone."""
+        with self._new() as connection, self._said():
+            yield connection
+
+    def note(self, name: str) -> str | None:
+        with self.connection() as connection:
+            if connection.execute("SELECT to_regclass('mercat_index_notes')").fetchone() == (None,):
+                return None
+            query = sql.SQL("SELECT text FROM {} WHERE name = %s").format(_NOTES)
+            found = connection.execute(query, [name]).fetchone()
+            return str(found[0]) if found else None
+
+    def set_note(self, name: str, text: str) -> None:
+        with self.connection() as connection:
+            put_note(connection, name, text)
+
+    def drop_note(self, name: str) -> None:
+        with self.connection() as connection:
+            connection.execute(sql.SQL("DELETE FROM {} WHERE name = %s").format(_NOTES), [name])
+
+    def tables(self) -> list[str]:
+        query = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
+        with self.connection() as connection:
+            return [str(name) for (name,) in connection.execute(query)]
+
+    def create(self, table: str, dimensions: int) -> _Rows:
+        query = sql.SQL('CREATE TABLE {} (id text COLLATE "C" PRIMARY KEY, vector vector({}) NOT NULL)')
+        with self.connection() as connection:
+            connection.execute(query.format(sql.Identifier(table), sql.Literal(dimensions)))
+        return self.table(table, dimensions)
+
+    def table(self, table: str, dimensions: int) -> _Rows:
+        return _Rows(self, table, dimensions)
+
+    def drop(self, table: str) -> None:
+        with self.connection() as connection:
+            connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(table)))
+
+    def close(self) -> None:
+        with self._lock:
+            _close_all(self._idle)
+
+    def _new(self) -> psycopg.Connection[Any]:
+        try:
+            return psycopg.connect(
+                self._url, autocommit=True, prepare_threshold=None, connect_timeout=max(2, round(self._timeout_s))
+            )
+        except psycopg.Error as error:
+            raise self._unreachable(error) from error
+
+    @contextmanager
+    def _said(self) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.errors.UndefinedTable as error:
+            raise TableGone(str(error)) from error
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            raise self._unreachable(error) from error
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise ConnectError(
+                f"The index '{self._section}' on PostgreSQL",
+                f"The user of its url may not do this: {_first_line(error)}",
+                "grant it CREATE on the schema, or name another user in `url`",
+            ) from error
+
+    def _unreachable(self, error: psycopg.Error) -> ConnectError:
+        return ConnectError(
+            f"The index '{self._section}' on PostgreSQL at {_place(self._url)}",
+            _first_line(error),
+            f"start the server, or mend `url` in [indexes.{self._section}]",
+        )
+
+    def _need_extension(self, connection: psycopg.Connection[Any]) -> None:
+        query = "SELECT extversion FROM pg_extension WHERE extname = 'vector'"
+        found = connection.execute(query).fetchone()
+        if found is None:
+            try:
+                with connection.transaction():
+                    connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+            except psycopg.Error as error:
+                raise ConnectError(
+                    f"The index '{self._section}' needs the extension 'vector' of PostgreSQL",
+                    f"The database has none: {_first_line(error)}",
+                    "install pgvector on the server, then as its administrator: CREATE EXTENSION vector",
+                ) from error
+            found = connection.execute(query).fetchone()
+        version = str(found[0]) if found else ""
+        if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST:
+            raise ConnectError(
+                f"The index '{self._section}' needs pgvector 0.8 or newer",
+                f"The database has {version}",
+                "install a newer pgvector on the server, then: ALTER EXTENSION vector UPDATE",
+            )
+
+
+class _Rows:
+    """A table of ids and vectors."""
+
+    device = "postgresql"
+
+    def __init__(self, server: _Postgres, table: str, dimensions: int) -> None:
+        self._server, self._dimensions, self._graph = server, dimensions, server.graph
+        self._name, self._graph_name = sql.Identifier(table), f"{table}_hnsw"
+        self._has_graph = self._look_for_graph()
+
+    @property
+    def kind(self) -> str:
+        return f"HNSW{self._graph.m}" if self._has_graph else "flat"
+
+    def compares_all(self, candidates: int, *, filtered: bool) -> bool:
+        return not self._has_graph or candidates <= self._graph.flat_rows
+
+    def present(self, ids: Sequence[str]) -> set[str]:
+        query = sql.SQL("SELECT id FROM {} WHERE id = ANY(%s)").format(self._name)
+        with self._server.connection() as connection:
+            return {str(key) for (key,) in connection.execute(query, [list(ids)])}
+
+    def count_of(self, ids: Sequence[str]) -> int:
+        query = sql.SQL("SELECT count(*) FROM {} WHERE id = ANY(%s)").format(self._name)
+        return self._number(query, [list(ids)])
+
+    def count(self) -> int:
+        return self._number(sql.SQL("SELECT count(*) FROM {}").format(self._name), [])
+
+    def nearest(
+        self, queries: Vectors, k: int, *, only: Sequence[str] | None, without: Sequence[str], exact: bool
+    ) -> list[Ranked]:
+        """See `Table.nearest`. An exact search orders by an expression that no graph serves.
+
+        `queries` has shape (queries, dimensions).
+        """
+        found: list[Ranked] = [[] for _ in queries]
+        query = _search(self._name, filtered=only is not None, less=bool(without), exact=exact)
+        with self._server.connection() as connection:
+            if not exact:
+                connection.execute(
+                    "SELECT set_config('hnsw.ef_search', %s, true), set_config('enable_seqscan', 'off', true),"
+                    " set_config('hnsw.iterative_scan', 'strict_order', true)",
+                    [str(min(1000, max(self._graph.ef_search, k)))],
+                )
+            for start in range(0, len(queries), _QUERIES):
+                texts = [_text(row) for row in queries[start : start + _QUERIES]]
+                asked = {"queries": texts, "k": k, "only": list(only or ()), "without": list(without)}
+                for number, key, score in connection.execute(query, asked):
+                    found[start + number - 1].append((key, score))
+        return [sorted(ranked, key=lambda hit: -hit[1]) for ranked in found]
+
+    def pages(self, batch: int) -> Iterator[tuple[list[str], Vectors]]:
+        """Yield every row once, in the order of ids. The vectors have shape (ids of the page, dimensions)."""
+        query = sql.SQL("SELECT id, vector::text FROM {} WHERE id > %s ORDER BY id LIMIT %s").format(self._name)
+        last = ""
+        while True:
+            with self._server.connection() as connection:
+                rows = connection.execute(query, [last, batch]).fetchall()
+            if not rows:
+                return
+            last = rows[-1][0]
+            yield [key for key, _ in rows], np.stack([_vector(text) for _, text in rows])
+
+    def write(self, ids: Sequence[str], vectors: Vectors, gone: Sequence[str], *, note: tuple[str, str] | None) -> None:
+        """Put rows in, take others out and set the note in one transaction; see `Table.write`.
+
+        The vectors have shape (ids, dimensions).
+        """
+        with self._server.connection() as connection:
+            if ids:
+                self._put(connection, ids, vectors)
+            if gone:
+                query = sql.SQL("DELETE FROM {} WHERE id = ANY(%s)").format(self._name)
+                connection.execute(query, [list(gone)])
+            builds = note is not None and not self._has_graph and self._wants_graph(connection)
+            if builds:
+                self._build_graph(connection)
+            if note is not None:
+                put_note(connection, *note)
+        self._has_graph = self._has_graph or builds
+
+    def _put(self, connection: psycopg.Connection[Any], ids: Sequence[str], vectors: Vectors) -> None:
+        width = sql.Literal(self._dimensions)
+        connection.execute(
+            sql.SQL("CREATE TEMPORARY TABLE mercat_staged (id text, vector vector({})) ON COMMIT DROP").format(width)
+        )
+        with connection.cursor().copy("COPY mercat_staged FROM STDIN") as copy:
+            for key, vector in zip(ids, vectors, strict=True):
+                copy.write_row((key, _text(vector)))
+        connection.execute(
+            sql.SQL(
+                "INSERT INTO {} SELECT id, vector FROM mercat_staged"
+                " ON CONFLICT (id) DO UPDATE SET vector = excluded.vector"
+            ).format(self._name)
+        )
+
+    def _wants_graph(self, connection: psycopg.Connection[Any]) -> bool:
+        if self._dimensions > _MOST_DIMENSIONS:
+            return False
+        query = sql.SQL("SELECT count(*) FROM (SELECT 1 FROM {} LIMIT %s) AS enough").format(self._name)
+        (rows,) = connection.execute(query, [self._graph.flat_rows + 1]).fetchone() or (0,)
+        return int(rows) > self._graph.flat_rows
+
+    def _build_graph(self, connection: psycopg.Connection[Any]) -> None:
+        query = "CREATE INDEX {} ON {} USING hnsw (vector vector_ip_ops) WITH (m = {}, ef_construction = {})"
+        m, candidates = sql.Literal(self._graph.m), sql.Literal(self._graph.ef_construction)
+        connection.execute(sql.SQL(query).format(sql.Identifier(self._graph_name), self._name, m, candidates))
+
+    def _look_for_graph(self) -> bool:
+        return bool(self._number(sql.SQL("SELECT count(*) FROM pg_class WHERE relname = %s"), [self._graph_name]))
+
+    def _number(self, query: sql.Composable, values: list[Any]) -> int:
+        with self._server.connection() as connection:
+            (number,) = connection.execute(query, values).fetchone() or (0,)  # type: ignore[arg-type]
+            return int(number)
+
+
+def put_note(connection: psycopg.Connection[Any], name: str, text: str) -> None:
+    """Set a note, in the transaction of the connection."""
+    connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('mercat index notes', 0))")
+    connection.execute(
+        sql.SQL("CREATE TABLE IF NOT EXISTS {} (name text PRIMARY KEY, text text NOT NULL)").format(_NOTES)
+    )
+    query = "INSERT INTO {} VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET text = excluded.text"
+    connection.execute(sql.SQL(query).format(_NOTES), [name, text])
+
+
+def _search(table: sql.Identifier, *, filtered: bool, less: bool, exact: bool) -> sql.Composed:
+    allowed = [*(["id = ANY(%(only)s)"] if filtered else []), *(["id <> ALL(%(without)s)"] if less else [])]
+    where = sql.SQL(f"WHERE {' AND '.join(allowed)}" if allowed else "")
+    order = sql.SQL("score DESC" if exact else "r.vector <#> asked.vector::vector")
+    return sql.SQL(
+        "SELECT asked.number, best.id, best.score FROM unnest(%(queries)s::text[]) WITH ORDINALITY"
+        " AS asked(vector, number) CROSS JOIN LATERAL (SELECT id, 0 - (r.vector <#> asked.vector::vector) AS score"
+        " FROM {table} AS r {where} ORDER BY {order} LIMIT %(k)s) AS best"
+    ).format(table=table, where=where, order=order)
+
+
+def _text(vector: Vectors) -> str:
+    """Return a vector, of shape (dimensions,), as pgvector reads it; not a bit is lost."""
+    return f"[{','.join(map(repr, vector.tolist()))}]"
+
+
+def _vector(text: str) -> Vectors:
+    """Return a vector of shape (dimensions,) from pgvector's text."""
+    return np.array(text[1:-1].split(","), dtype=np.float32)
+
+
+def _checked_url(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    if scheme not in ("postgresql", "postgres", "postgresql+psycopg") or not rest:
+        cure = 'url = { env = "DATABASE_URL" }, with postgresql://user@host/database in it'
+        raise ConfigError(
+            "An index of use = 'pgvector' takes the url of a PostgreSQL database",
+            f"Its scheme is '{scheme}'" if rest else "It has no scheme",
+            cure,
+        )
+    return f"postgresql://{rest}"
+
+
+def _place(url: str) -> str:
+    """Return where the database is, without user and password."""
+    try:
+        parts = psycopg.conninfo.conninfo_to_dict(url)
+    except psycopg.Error:
+        return "its url"
+    return f"{parts.get('host', 'localhost')}/{parts.get('dbname', '')}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _close_all(connections: list[psycopg.Connection[Any]]) -> None:
+    while connections:
+        connections.pop().close()

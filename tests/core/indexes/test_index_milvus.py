@@ -19,10 +19,10 @@ from mercat.testing.indexes import DIMENSIONS, FINGERPRINT, IndexContract, names
 
 pytest.importorskip("pymilvus", reason="pymilvus is not installed")
 pytest.importorskip("milvus_lite", reason="milvus-lite is not installed")
-from pymilvus import MilvusException  # noqa: E402
+from pymilvus import MilvusException
 
-from mercat.indexes.servers import milvus as room  # noqa: E402
-from mercat.indexes.servers.milvus import Milvus  # noqa: E402
+from mercat.indexes.servers import milvus as room
+from mercat.indexes.servers.milvus import Milvus
 
 Make = Callable[..., Milvus]
 

@@ -18,10 +18,10 @@ from mercat.errors import ArtifactError, ConfigError, ConnectError
 from mercat.testing.indexes import DIMENSIONS, FINGERPRINT, IndexContract, names, unit_rows
 
 pytest.importorskip("qdrant_client", reason="qdrant-client is not installed")
-from qdrant_client.http.exceptions import UnexpectedResponse  # noqa: E402
+from qdrant_client.http.exceptions import UnexpectedResponse
 
-from mercat.indexes.servers import lease  # noqa: E402
-from mercat.indexes.servers.qdrant import Qdrant, point_of  # noqa: E402
+from mercat.indexes.servers import lease
+from mercat.indexes.servers.qdrant import Qdrant, point_of
 
 Make = Callable[..., Qdrant]
 

@@ -30,6 +30,7 @@ _NO_SUCH = 100  # Milvus's code for a collection that is not there
 _MOST_FOUND = 16_384  # hits of one search
 _ROWS, _QUERIES = 1000, 64  # in one request
 _LONGEST_NOTE = 65_535
+_QUIET = {"grpc.keepalive_time_ms": 2**31 - 1}  # Milvus Lite hangs up on who asks every ten seconds if it is there
 
 
 class Milvus(ServerPlace["_Milvus"]):
@@ -39,7 +40,7 @@ class Milvus(ServerPlace["_Milvus"]):
     need the package milvus-lite, and are for one process. `token` is "user:password" or an API key. `name` is that of
     the index on the server, by default "mercat_" and the section's; workspaces that give the same name share the index.
     `m` and `ef_construction` are of the graph, `ef_search` says how many candidates a search keeps, `flat_rows` up to
-    how many rows of a filter are compared one by one.
+    how many rows of a filter are compared one by one; `timeout_s` is for connecting.
     """
 
     def __init__(
@@ -70,7 +71,11 @@ class Milvus(ServerPlace["_Milvus"]):
             Path(self._uri).parent.mkdir(parents=True, exist_ok=True)
         with _said(self._section, self._uri):
             client = MilvusClient(
-                self._uri, token=self._token, db_name=self._database, timeout=None if self._local else self._timeout_s
+                self._uri,
+                token=self._token,
+                db_name=self._database,
+                timeout=self._timeout_s,
+                **({"grpc_options": _QUIET} if self._local else {}),
             )
         return _Milvus(client, self._section, self._graph, uri=self._uri, local=self._local)
 
@@ -89,23 +94,25 @@ class _Milvus:
     def __init__(self, client: MilvusClient, section: str, graph: Graph, *, uri: str, local: bool) -> None:
         self.client, self.graph, self.local = client, graph, local
         self._section, self._uri = section, uri
+        self._notes_loaded = False
 
     def note(self, name: str) -> str | None:
         with self.said():
-            if not self.client.has_collection(_NOTES):
+            if not self._load_notes():
                 return None
             found = self.client.query(_NOTES, **self.chosen("name", [name]), output_fields=["text"])
         return str(found[0]["text"]) if found else None
 
     def set_note(self, name: str, text: str) -> None:
         with self.said():
-            if not self.client.has_collection(_NOTES):
+            if not self._load_notes():
                 self._make(_NOTES, "name", 2, "FLAT", {}, text=_LONGEST_NOTE)
             self.client.upsert(_NOTES, [{"name": name, "text": text, "vector": [1.0, 0.0]}])
 
     def drop_note(self, name: str) -> None:
         with self.said():
-            self.client.delete(_NOTES, **self.chosen("name", [name]))
+            if self._load_notes():
+                self.client.delete(_NOTES, **self.chosen("name", [name]))
 
     def tables(self) -> list[str]:
         with self.said():
@@ -118,6 +125,8 @@ class _Milvus:
         return self.table(table, dimensions)
 
     def table(self, table: str, dimensions: int) -> _Entities:
+        with self.said():
+            self.client.load_collection(table)  # after a start a server may have it on the disk only
         return _Entities(self, table, dimensions)
 
     def drop(self, table: str) -> None:
@@ -136,6 +145,13 @@ class _Milvus:
         if self.local:
             return {"filter": f"{field} {are} {json.dumps(list(ids), ensure_ascii=False)}"}
         return {"filter": f"{field} {are} {{ids}}", "filter_params": {"ids": list(ids)}}
+
+    def _load_notes(self) -> bool:
+        """Say whether there are notes; have the server load them."""
+        if not self._notes_loaded and self.client.has_collection(_NOTES):
+            self.client.load_collection(_NOTES)
+            self._notes_loaded = True
+        return self._notes_loaded
 
     def _make(
         self, name: str, key: str, dimensions: int, index_type: str, params: dict[str, int], **texts: int

@@ -35,7 +35,8 @@ class Pgvector(ServerPlace["_Postgres"]):
 
     `name` is that of the index there, by default "mercat_" and the section's; workspaces that give the same name share
     the index. `m` and `ef_construction` are of the graph, `ef_search` says how many candidates a search keeps,
-    `flat_rows` up to how many rows all are compared. Raises ConfigError for a url of no PostgreSQL.
+    `flat_rows` up to how many rows all are compared; `timeout_s` is for connecting. Raises ConfigError for a url of no
+    PostgreSQL.
     """
 
     def __init__(

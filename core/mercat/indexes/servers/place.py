@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from threading import Lock
@@ -94,4 +93,3 @@ def name_of(section: str) -> str:
     if plain != section or len(section) > 24:
         plain = f"{plain[:24]}_{hashlib.sha256(section.encode()).hexdigest()[:6]}"
     return f"mercat_{plain}"
-

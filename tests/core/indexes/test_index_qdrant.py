@@ -132,6 +132,54 @@ def test_a_fresh_one_has_a_collection_of_its_own_and_the_old_one_goes_after_the_
     assert len(old.search(unit_rows(1, seed=2), 100)[0].ids) == 30
 
 
+def test_two_processes_with_the_same_changes_find_nothing_twice(make: Make):
+    """One saves what the other has taken in for its searches; then it saves more than that."""
+    place = make()
+    saved(place, 20)
+    writer, reader = place.open(DIMENSIONS, FINGERPRINT), place.open(DIMENSIONS, FINGERPRINT)
+    for index in (reader, writer):
+        index.upsert(["new", "r1"], unit_rows(2, seed=5))
+        index.delete(["r2"])
+        index.sequence = 9
+    writer.save(place.folder)
+    for allowed in (None, [*names(20), "new"]):
+        (found,) = reader.search(unit_rows(1, seed=5), 50, allowed=allowed)
+        assert sorted(found.ids) == sorted({*names(20), "new"} - {"r2"})
+        assert found.eligible == len(reader) == 20
+    assert reader.outdated()
+    writer.upsert(["newer"], unit_rows(1, seed=6))
+    writer.sequence = 10
+    writer.save(place.folder)
+    reader.upsert(["newest"], unit_rows(1, seed=7))
+    assert (len(reader), reader.sequence, len(reader._staged)) == (22, 10, 1)
+    assert len(reader.search(unit_rows(1, seed=5), 50)[0].ids) == 22
+
+
+def test_one_that_is_ahead_of_another_process_keeps_its_changes(make: Make):
+    place = make()
+    saved(place, 20)
+    writer, reader = place.open(DIMENSIONS, FINGERPRINT), place.open(DIMENSIONS, FINGERPRINT)
+    reader.upsert(["new", "later"], unit_rows(2, seed=5))
+    reader.sequence = 9
+    writer.upsert(["new"], unit_rows(1, seed=5))
+    writer.sequence = 8
+    writer.save(place.folder)
+    reader.delete(["r2"])
+    assert (len(reader), reader.sequence) == (21, 9)
+    assert len(set(reader.search(unit_rows(1, seed=5), 50)[0].ids)) == 21
+
+
+def test_a_change_after_another_process_has_built_it_anew_goes_on_in_the_new_one(make: Make):
+    place = make()
+    reader = saved(place, 20)
+    fresh = place.open(DIMENSIONS, FINGERPRINT, fresh=True)
+    fresh.upsert(names(30), unit_rows(30, seed=1))
+    fresh.sequence = 11
+    fresh.save(place.folder)
+    reader.upsert(["new"], unit_rows(1, seed=5))
+    assert (len(reader), reader.sequence) == (31, 11)
+
+
 def test_ids_of_every_kind(make: Make):
     strange = ["", " ", "a/b?c=d&e", "'\"\\\n", "字" * 2000]
     index = saved(make(), 3)

@@ -45,8 +45,13 @@ class Graph:
 class Table(Protocol):
     """The rows of one state of an index. Every method may raise TableGone and ConnectError."""
 
-    kind: str  # "HNSW16"; "flat" if every row is always compared
-    device: str
+    @property
+    def kind(self) -> str:
+        """Return "HNSW16", or "flat" if every row is always compared."""
+        ...
+
+    @property
+    def device(self) -> str: ...
 
     def compares_all(self, candidates: int, *, filtered: bool) -> bool:
         """Say whether a search among so many rows should compare every one."""

@@ -318,9 +318,9 @@ class _Rows:
     def _look_for_graph(self) -> bool:
         return bool(self._number(sql.SQL("SELECT count(*) FROM pg_class WHERE relname = %s"), [self._graph_name]))
 
-    def _number(self, query: sql.Composable, values: list[Any]) -> int:
+    def _number(self, query: sql.SQL | sql.Composed, values: list[Any]) -> int:
         with self._server.connection() as connection:
-            (number,) = connection.execute(query, values).fetchone() or (0,)  # type: ignore[arg-type]
+            (number,) = connection.execute(query, values).fetchone() or (0,)
             return int(number)
 
 

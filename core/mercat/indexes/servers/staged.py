@@ -11,6 +11,10 @@ already the newer ones. Who opens it follows the store from the old sequence on 
 again, rows that came as well as rows that went; put in again they change nothing, so the first refresh makes it whole.
 Until then a search may find some rows in a newer state than others, and `info().note` says so.
 
+Other processes may search the same table, each with changes of its own in front that come from the same store. What one
+has saved the others have staged, or will; an id that is staged here never counts from the table, so nothing is found
+twice, and before the next change is staged what the save covers is let go.
+
 A fresh index gets a table of its own, which nobody sees until the first save writes the manifest that names it; then
 the old table is dropped. A search that meets a dropped table reads the manifest and goes on in the new one.
 """
@@ -61,7 +65,8 @@ class StagedIndex:
         self._table_name = ""
         self._rows = 0  # in the table
         self._staged = ExactIndex(dimensions, fingerprint)
-        self._hidden: set[str] = set()  # ids of rows in the table that do not count: staged anew, or deleted
+        self._shadowed: set[str] = set()  # ids that are staged or deleted here: in the table they do not count
+        self._hidden: set[str] = set()  # those of them that the table has
         self._writer = Lock()  # held by whoever changes or saves
         self._lock = SharedLock()  # held for the moment of the change itself, and by searches
 
@@ -79,7 +84,7 @@ class StagedIndex:
         with self._lock.writing():
             self._saved, self._table, self._table_name, self._rows = shown, table, shown.table, rows
             self.sequence, self.contents = shown.manifest.sequence, shown.manifest.contents
-            self._staged, self._hidden = ExactIndex(self.dimensions, self.fingerprint), set()
+            self._clear()
 
     def __len__(self) -> int:
         return self._rows - len(self._hidden) + len(self._staged)
@@ -89,9 +94,10 @@ class StagedIndex:
         ids, vectors = last_of_each(ids, unit_vectors(vectors, self.dimensions, what="The index"))
         fitting(ids, self._server.longest_id, self._server.backend)
         with self._writer, self._still_there():
-            replaced = self._in_table(ids)
+            replaced = self._known_in_table(ids)
             with self._lock.writing():
                 self._staged.upsert(ids, vectors)
+                self._shadowed.update(ids)
                 self._hidden |= replaced
             if self._saved is None and len(self._staged) >= self._staged_rows:
                 self._send(None)
@@ -99,12 +105,13 @@ class StagedIndex:
     def delete(self, ids: Collection[str]) -> int:
         """Remove rows; return how many were there."""
         with self._writer, self._still_there():
-            gone = self._in_table(list(ids))
+            gone = self._known_in_table(list(ids))
             with self._lock.writing():
-                staged = self._staged.delete(set(ids))
-                again = len(gone & self._hidden)  # it can only have been staged
+                staged = self._staged.delete(set(ids))  # of what was hidden already only this can be deleted again
+                fresh = len(gone - self._hidden)
+                self._shadowed |= gone
                 self._hidden |= gone
-            return staged + len(gone) - again
+            return staged + fresh
 
     def search(self, vectors: Vectors, k: int, *, allowed: Collection[str] | None = None) -> list[Found]:
         """Search the table and what is staged; see `Index.search`."""
@@ -129,7 +136,8 @@ class StagedIndex:
             stored = read(self._server, self._name, self._section)
             if self._saved is not None and (stored is None or stored.table != self._table_name):
                 raise TableGone(self._table_name)
-            if self._saved and stored and not self._server.atomic and (len(self._staged) or self._hidden):
+            self._catch_up(stored)
+            if self._saved and stored and not self._server.atomic and self._shadowed:
                 self._server.set_note(self._name, written(replace(stored, unfinished=self.sequence)))
             shown = Shown(self._manifest(), self._table_name, save=uuid.uuid4().hex)
             self._send((self._name, written(shown)))
@@ -140,9 +148,7 @@ class StagedIndex:
     def export(self, *, batch: int = 1000) -> Iterator[tuple[list[str], Vectors]]:
         """Yield every row once; see `Index.export`. The vectors have shape (ids of the batch, dimensions)."""
         with self._lock.reading():
-            staged = list(self._staged.export(batch=batch))
-            skipped = self._hidden | {key for ids, _ in staged for key in ids}
-            table = self._table
+            staged, skipped, table = list(self._staged.export(batch=batch)), set(self._shadowed), self._table
         yield from staged
         with self._still_there():
             for ids, vectors in table.pages(batch) if table else ():
@@ -185,14 +191,14 @@ class StagedIndex:
         self, queries: Vectors, k: int, allowed: Collection[str] | None
     ) -> tuple[list[Ranked], int, bool]:
         """Return what each query finds in the table, how many rows could be found, and whether all were compared."""
-        only = None if allowed is None else [key for key in dict.fromkeys(allowed) if key not in self._hidden]
+        only = None if allowed is None else [key for key in dict.fromkeys(allowed) if key not in self._shadowed]
         table, eligible = self._table, self._rows - len(self._hidden)
         if table is not None and only is not None:
             eligible = table.count_of(only) if only else 0
         if table is None or not eligible:
             return [[] for _ in queries], 0, True
         exact = table.compares_all(eligible, filtered=only is not None)
-        without = [] if only is not None else sorted(self._hidden)
+        without = [] if only is not None else sorted(self._shadowed)
         found = table.nearest(queries, k, only=only, without=without, exact=exact)
         short = [row for row, ranked in enumerate(found) if len(ranked) < min(k, eligible)]
         if short and not exact:  # a graph has lost its way: compare all
@@ -201,20 +207,50 @@ class StagedIndex:
                 found[row] = ranked
         return found, eligible, exact
 
+    def _known_in_table(self, ids: Sequence[str]) -> set[str]:
+        """Return those of `ids` that are in the table, as it is now."""
+        if self._saved is not None:
+            self._catch_up(read(self._server, self._name, self._section))
+        try:
+            return self._in_table(ids)
+        except TableGone:
+            self._follow()
+            return self._in_table(ids)
+
     def _in_table(self, ids: Sequence[str]) -> set[str]:
-        """Return those of `ids` that are in the table. Known without asking: hidden ones are, other staged ones not."""
         known = {key for key in ids if key in self._hidden}
-        asked = [key for key in dict.fromkeys(ids) if key not in known and key not in self._staged]
+        asked = [key for key in dict.fromkeys(ids) if key not in self._shadowed]
         return known | (self._table.present(asked) if self._table is not None and asked else set())
+
+    def _catch_up(self, stored: Shown | None) -> None:
+        """Reckon with what another process has saved: in a new table, or beside what is staged here."""
+        if self._saved is None or stored is None or stored.save == self._saved.save:
+            return
+        if stored.table != self._table_name or self._table is None:
+            self.load(stored)
+            return
+        covered = 0 < self.sequence <= stored.manifest.sequence  # all that is staged here is there as well
+        hidden = set() if covered or not self._shadowed else self._table.present(sorted(self._shadowed))
+        with self._lock.writing():
+            self._saved, self._rows = stored, stored.manifest.rows
+            if covered:
+                self.sequence = stored.manifest.sequence
+                self._clear()
+            self._hidden = hidden
+
+    def _clear(self) -> None:
+        self._staged = ExactIndex(self.dimensions, self.fingerprint)
+        self._shadowed, self._hidden = set(), set()
 
     def _send(self, note: tuple[str, str] | None) -> None:
         """Write what is staged into the table; searches that go on have it here as well until all of it is there."""
         pages = list(self._staged.export(batch=max(1, len(self._staged))))
         ids, vectors = pages[0] if pages else ([], np.empty((0, self.dimensions), dtype=np.float32))
         table, rows = self._made(), len(self)
-        table.write(ids, vectors, sorted(self._hidden.difference(ids)), note=note)
+        table.write(ids, vectors, sorted(self._shadowed.difference(ids)), note=note)
         with self._lock.writing():
-            self._staged, self._hidden, self._rows = ExactIndex(self.dimensions, self.fingerprint), set(), rows
+            self._clear()
+            self._rows = rows
 
     def _made(self) -> Table:
         """Return the table, made if there is none yet."""

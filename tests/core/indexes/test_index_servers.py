@@ -16,7 +16,7 @@ from mercat.errors import ConfigError, MissingExtra
 from mercat.indexes import move
 from mercat.indexes.base import IndexFactory, Settling
 from mercat.indexes.exact import ExactIndex
-from mercat.indexes.servers.base import Graph
+from mercat.indexes.servers.base import Graph, without_user
 from mercat.indexes.servers.manifests import is_of, new_table
 from mercat.indexes.servers.place import checked_name, name_of
 from mercat.parts import register_core
@@ -150,6 +150,11 @@ def test_names_of_sections_become_names_on_a_server():
 def test_names_that_a_server_might_read_otherwise_are_refused(name: str):
     with pytest.raises(ConfigError, match="at most 40 letters"):
         checked_name(name)
+
+
+def test_addresses_are_shown_without_passwords():
+    assert without_user("https://user:hidden@vectors.example:6333/x") == "https://vectors.example:6333"
+    assert without_user("/srv/index/milvus.db") == "/srv/index/milvus.db"
 
 
 def test_tables_are_of_one_index():

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from mercat.errors import ConfigError, DataError
 from mercat.indexes.base import Vectors
@@ -51,7 +52,9 @@ class Table(Protocol):
         ...
 
     @property
-    def device(self) -> str: ...
+    def device(self) -> str:
+        """Return where it is searched: the name of the server, "cpu" if that is this process."""
+        ...
 
     def compares_all(self, candidates: int, *, filtered: bool) -> bool:
         """Say whether a search among so many rows should compare every one."""
@@ -98,11 +101,17 @@ class Server(Protocol):
     atomic: bool  # `Table.write` is a transaction
     longest_id: int  # in bytes of UTF-8
 
-    def note(self, name: str) -> str | None: ...
+    def note(self, name: str) -> str | None:
+        """Return the text of a note, None if there is none."""
+        ...
 
-    def set_note(self, name: str, text: str) -> None: ...
+    def set_note(self, name: str, text: str) -> None:
+        """Write or replace a note, in one step."""
+        ...
 
-    def drop_note(self, name: str) -> None: ...
+    def drop_note(self, name: str) -> None:
+        """Remove a note; nothing happens if it is not there."""
+        ...
 
     def tables(self) -> list[str]:
         """Return the names of all tables, also those of others."""
@@ -112,13 +121,23 @@ class Server(Protocol):
         """Make an empty table, durable and visible at once."""
         ...
 
-    def table(self, table: str, dimensions: int) -> Table: ...
+    def table(self, table: str, dimensions: int) -> Table:
+        """Return a table that is there, ready to be searched."""
+        ...
 
     def drop(self, table: str) -> None:
         """Drop a table; nothing happens if it is not there."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Let go of the connections."""
+        ...
+
+
+def without_user(url: str) -> str:
+    """Return an address as it may be shown: user and password left out."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.netloc else url
 
 
 def fitting(ids: Sequence[str], most: int, backend: str) -> None:

@@ -20,7 +20,7 @@ from mercat.errors import ConnectError, missing_extra
 from mercat.indexes import storage
 from mercat.indexes.base import Vectors
 from mercat.indexes.scan import RowNumbers, scan
-from mercat.indexes.servers.base import Graph, Ranked, TableGone
+from mercat.indexes.servers.base import Graph, Ranked, TableGone, without_user
 from mercat.indexes.servers.lease import leased
 from mercat.indexes.servers.place import ServerPlace
 
@@ -276,7 +276,7 @@ def _rows(rows: Sequence[Any]) -> tuple[list[str], Vectors]:
 
 @contextmanager
 def _said(section: str, uri: str) -> Iterator[None]:
-    asked, where = f"The index '{section}' on Milvus at {uri}", f"[indexes.{section}]"
+    asked, where = f"The index '{section}' on Milvus at {without_user(uri)}", f"[indexes.{section}]"
     try:
         yield
     except MilvusException as error:

@@ -61,11 +61,14 @@ class Pgvector(ServerPlace["_Postgres"]):
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold an advisory lock of the database for the block; it ends with the connection, however that ends."""
+        """Hold an advisory lock of the database for the block; it ends with the connection, however that ends.
+
+        ArtifactError while another holds it.
+        """
         server = self._server()
         with server.apart() as connection:
             query = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
-            (had,) = connection.execute(query, [f"mercat index {self._name}"]).fetchone() or (False,)
+            (had,) = connection.execute(query, [f"mercat writes {self._name}"]).fetchone() or (False,)
             if not had:
                 raise ArtifactError(
                     f"Writing the index '{self._section}' on {BACKEND}",
@@ -326,7 +329,7 @@ class _Rows:
 
 def put_note(connection: psycopg.Connection[Any], name: str, text: str) -> None:
     """Set a note, in the transaction of the connection."""
-    connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('mercat index notes', 0))")
+    connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('mercat_index_notes', 0))")
     connection.execute(
         sql.SQL("CREATE TABLE IF NOT EXISTS {} (name text PRIMARY KEY, text text NOT NULL)").format(_NOTES)
     )

@@ -20,7 +20,7 @@ from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedR
 from mercat.errors import ArtifactError, ConfigError, ConnectError
 from mercat.indexes import storage
 from mercat.indexes.base import Vectors
-from mercat.indexes.servers.base import MOST_FLAT, Graph, Ranked, TableGone
+from mercat.indexes.servers.base import MOST_FLAT, Graph, Ranked, TableGone, without_user
 from mercat.indexes.servers.lease import leased
 from mercat.indexes.servers.place import ServerPlace
 
@@ -89,7 +89,7 @@ class _Qdrant:
 
     def __init__(self, client: QdrantClient, section: str, graph: Graph, *, where: str) -> None:
         self.client, self.graph, self.local = client, graph, not where
-        self._section, self._where = section, where or "this machine"
+        self._section, self._where = section, without_user(where) or "this machine"
 
     def note(self, name: str) -> str | None:
         try:

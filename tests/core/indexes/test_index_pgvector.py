@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -232,30 +231,3 @@ def test_a_lost_connection_is_said_and_the_next_call_has_a_new_one(make: Make, u
 def test_options_that_cannot_be(make: Make, options: dict[str, Any]):
     with pytest.raises(ConfigError):
         make(**options)
-
-
-def test_many_threads_search_while_one_writes_and_saves(make: Make):
-    place = make(flat_rows=10)
-    index = saved(place, 200)
-    problems: list[object] = []
-    done = threading.Event()
-
-    def read() -> None:
-        while not done.is_set():
-            try:
-                (found,) = index.search(unit_rows(1, seed=2), 20)
-                if len(set(found.ids)) != 20 or found.eligible != 200:
-                    problems.append(found)
-            except Exception as error:
-                problems.append(error)
-
-    readers = [threading.Thread(target=read) for _ in range(3)]
-    for reader in readers:
-        reader.start()
-    for step in range(10):
-        index.upsert(names(20, start=step * 20), unit_rows(20, seed=step + 50))
-        index.save(place.folder)
-    done.set()
-    for reader in readers:
-        reader.join()
-    assert not problems

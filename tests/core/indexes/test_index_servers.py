@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import mercat
-from mercat.errors import ConfigError, MissingExtra
+from mercat.errors import ArtifactError, ConfigError, MissingExtra
 from mercat.indexes import move
 from mercat.indexes.base import IndexFactory, Settling
 from mercat.indexes.exact import ExactIndex
@@ -76,6 +78,57 @@ def test_an_index_moves_to_a_server_and_back(place: Any, tmp_path: Path):
         len(set(a.ids) & set(b.ids)) for a, b in zip(opened.search(queries, 9), source.search(queries, 9), strict=True)
     ]
     assert sum(shared) >= 9 * 20 * 0.97
+
+
+def test_many_threads_search_while_one_writes_and_saves(place: Any):
+    """A search sees each call whole, also while its rows are on their way to the server."""
+    index = place.open(8, "f")
+    index.upsert(names(100), unit_rows(100, seed=1, dimensions=8))
+    index.save(place.folder)
+    problems: list[object] = []
+    done = threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            try:
+                (found,) = index.search(np.ones((1, 8), dtype=np.float32), 20)
+                twins = [score for key, score in zip(found.ids, found.scores, strict=True) if key in ("r1", "r99")]
+                if len(set(found.ids)) != 20 or found.eligible != 100 or len(twins) == 1:
+                    problems.append(found)
+                if len(twins) == 2 and abs(twins[0] - twins[1]) > 1e-5:
+                    problems.append(twins)
+            except Exception as error:
+                problems.append(error)
+
+    index.upsert(["r1", "r99"], np.ones((2, 8), dtype=np.float32))
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    for step in range(6):
+        near = np.repeat(1 + 0.2 * unit_rows(1, seed=step, dimensions=8), 2, axis=0).astype(np.float32)
+        index.upsert(
+            ["r1", *names(20, start=step * 5 + 2), "r99"],
+            np.vstack([near[:1], unit_rows(20, seed=step + 50, dimensions=8), near[1:]]),
+        )
+        index.save(place.folder)
+    done.set()
+    for reader in readers:
+        reader.join()
+    assert not problems
+
+
+def test_a_table_that_somebody_has_dropped(place: Any):
+    index = place.open(8, "f")
+    index.upsert(names(5), unit_rows(5, seed=1, dimensions=8))
+    index.save(place.folder)
+    place._server().drop(index._table_name)
+    for act in (lambda: place.open(8, "f"), lambda: index.search(unit_rows(1, seed=1, dimensions=8), 1)):
+        with pytest.raises(ArtifactError, match="somebody has dropped it"):
+            act()
+    fresh = place.open(8, "f", fresh=True)
+    fresh.upsert(names(3), unit_rows(3, seed=1, dimensions=8))
+    fresh.save(place.folder)
+    assert len(place.open(8, "f")) == 3
 
 
 CONFIG = """

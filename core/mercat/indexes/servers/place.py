@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 from mercat.errors import ConfigError
 from mercat.indexes.base import IndexInfo
-from mercat.indexes.servers.base import Server
+from mercat.indexes.servers.base import Server, TableGone
 from mercat.indexes.servers.manifests import read
 from mercat.indexes.servers.staged import StagedIndex
 
@@ -57,7 +57,10 @@ class ServerPlace(ABC, Generic[S]):
         )
         stored = None if fresh else read(server, self._name, self._section)
         if stored is not None:
-            index.load(stored)
+            try:
+                index.load(stored)
+            except TableGone:  # another process has just put a new one in its place
+                index.follow()
         return index
 
     def stored(self) -> IndexInfo | None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,7 @@ class _Qdrant:
 
     def __init__(self, client: QdrantClient, section: str, graph: Graph, *, where: str) -> None:
         self.client, self.graph, self.local = client, graph, not where
+        self._turn = RLock() if self.local else nullcontext()  # local mode is not made for several threads
         self._section, self._where = section, without_user(where) or "this machine"
 
     def note(self, name: str) -> str | None:
@@ -143,7 +145,8 @@ class _Qdrant:
         """Say the client's errors in our words."""
         asked = f"The index '{self._section}' on Qdrant at {self._where}"
         try:
-            yield
+            with self._turn:
+                yield
         except ResponseHandlingException as error:
             cure = f"start the server, or mend `url` in [indexes.{self._section}]"
             raise ConnectError(asked, f"It does not answer: {error.source or error}", cure) from error

@@ -86,6 +86,17 @@ class StagedIndex:
             self.sequence, self.contents = shown.manifest.sequence, shown.manifest.contents
             self._clear()
 
+    def follow(self) -> None:
+        """Take over what the manifest names now; unsaved changes come again from the store.
+
+        ArtifactError if there is nothing any more.
+        """
+        stored = read(self._server, self._name, self._section)
+        if stored is None:
+            raise self._replaced()
+        with self._still_there():
+            self.load(stored)
+
     def __len__(self) -> int:
         return self._rows - len(self._hidden) + len(self._staged)
 
@@ -123,7 +134,7 @@ class StagedIndex:
         except TableGone:
             with self._writer:
                 if self._table is table:
-                    self._follow()
+                    self.follow()
         with self._still_there():
             return self._search(queries, k, allowed)
 
@@ -214,7 +225,7 @@ class StagedIndex:
         try:
             return self._in_table(ids)
         except TableGone:
-            self._follow()
+            self.follow()
             return self._in_table(ids)
 
     def _in_table(self, ids: Sequence[str]) -> set[str]:
@@ -276,13 +287,6 @@ class StagedIndex:
             if table != self._table_name and is_of(table, self._name):
                 self._server.drop(table)
 
-    def _follow(self) -> None:
-        """Open what another process has put in the place of this index; unsaved changes come again from the store."""
-        stored = read(self._server, self._name, self._section)
-        if stored is None:
-            raise self._replaced()
-        self.load(stored)
-
     @contextmanager
     def _still_there(self) -> Iterator[None]:
         try:
@@ -293,8 +297,8 @@ class StagedIndex:
     def _replaced(self) -> ArtifactError:
         return ArtifactError(
             f"Index '{self._section}' was to be read or written on {self._server.backend}",
-            "Its table is gone: another process has built it anew or removed it",
-            "mercat index build",
+            "Its table is gone: another process has built it anew, or somebody has dropped it",
+            "mercat index build, with --anew if it was dropped",
         )
 
 

@@ -114,7 +114,7 @@ def test_a_very_long_list_of_allowed_ids(make: Make):
 
 
 def test_a_save_that_fails_halfway_has_done_nothing(make: Make, url: str, monkeypatch: pytest.MonkeyPatch):
-    from mercat.indexes.servers import pgvector
+    from mercat.indexes.servers import pgvector_rows
 
     place = make()
     index = saved(place, 50)
@@ -122,7 +122,7 @@ def test_a_save_that_fails_halfway_has_done_nothing(make: Make, url: str, monkey
     index.delete(["r0"])
     index.sequence = 8
     with monkeypatch.context() as patch:
-        patch.setattr(pgvector, "put_note", lambda *_: (_ for _ in ()).throw(psycopg.OperationalError("cut off")))
+        patch.setattr(pgvector_rows, "put_note", lambda *_: (_ for _ in ()).throw(psycopg.OperationalError("cut off")))
         with pytest.raises(ConnectError, match="cut off"):
             index.save(place.folder)
     again = make().open(DIMENSIONS, FINGERPRINT)

@@ -6,6 +6,7 @@ from mercat.registry import Registry
 
 _CLASSIFYING = "mercat.training.classifying"
 _ENCODING = "mercat.training.encoding"
+_SERVERS = "mercat.indexes.servers"
 _GENERATING = "mercat.training.generating"
 _SMALLER = "mercat.training.smaller"
 _TAGGING = "mercat.training.tagging"
@@ -31,6 +32,9 @@ CORE = {
         ("auto", "mercat.indexes.auto:Auto", "FAISS where it is installed, exact otherwise; says which"),
         ("exact", "mercat.indexes.exact:Exact", "Exact search in numpy"),
         ("faiss", "mercat.indexes.faiss:Faiss", "FAISS, on the CPU or a GPU"),
+        ("pgvector", f"{_SERVERS}.pgvector:Pgvector", "A PostgreSQL database with the extension pgvector"),
+        ("qdrant", f"{_SERVERS}.qdrant:Qdrant", "A Qdrant server, or its local mode for little data"),
+        ("milvus", f"{_SERVERS}.milvus:Milvus", "A Milvus server, or Milvus Lite for little data"),
     ),
     "retrievers": (
         ("dense", "mercat.retrieval.dense:Dense", "Nearest vectors of one encoder"),

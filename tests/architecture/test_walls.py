@@ -69,6 +69,7 @@ def test_each_of_the_rented_libraries_has_its_contract() -> None:
     closed = {library for name, each in CONTRACTS.items() if "rented" in name for library in each["forbidden_modules"]}
     assert closed >= {"httpx", "sqlmodel", "sqlalchemy", "alembic", "fastapi", "starlette", "faiss", "pluggy", "ray"}
     assert closed >= {"onnx", "onnxruntime", "openvino"}
+    assert closed >= {"psycopg", "qdrant_client", "pymilvus", "milvus_lite"}
 
 
 def test_every_room_is_either_open_or_closed_to_connectors() -> None:

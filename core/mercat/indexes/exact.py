@@ -43,6 +43,9 @@ class ExactIndex:
     def __len__(self) -> int:
         return len(self._ids)
 
+    def __contains__(self, key: object) -> bool:
+        return key in self._row_of
+
     def upsert(self, ids: Sequence[str], vectors: Vectors) -> None:
         """Add or replace rows; see `Index.upsert`."""
         ids, vectors = last_of_each(ids, unit_vectors(vectors, self.dimensions, what="The index"))

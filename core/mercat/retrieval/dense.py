@@ -94,9 +94,9 @@ class Dense:
         pairs = zip(texts, hits, strict=True)
         return [rerank_hits(self._reranker, text, found, first=self._rerank)[:k] for text, found in pairs]
 
-    def nearest(self, texts: Sequence[str], k: int, *, allowed: frozenset[str] | None = None) -> list[list[str]]:
-        """Return the ids that are found for each text, at most `k`, best first, whatever the store says of them."""
-        return [[key for key, _ in ranked] for ranked in self._ranked(texts, k, lambda: allowed)]
+    def nearest(self, texts: Sequence[str], k: int, *, allowed: frozenset[str] | None = None) -> list[Ranked]:
+        """Return ids and cosines of what is found for each text, at most `k`, whatever the store says of them."""
+        return self._ranked(texts, k, lambda: allowed)
 
     def refresh(self, *, progress: Progress | None = None) -> Refreshed:
         """Encode what changed in the store since the last time, and save."""

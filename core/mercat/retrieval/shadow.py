@@ -11,9 +11,12 @@ from mercat.encoders.base import Vectors
 from mercat.errors import DataError
 from mercat.retrieval.dense import Dense
 from mercat.retrieval.encoding import with_direction
+from mercat.retrieval.rows import Ranked
 
 _QUESTIONS = 200
 _SHARE, _MOST = 0.1, 20_000  # of the rows that a filter allows, and how many of them are compared one by one
+
+_TIE = 1e-4  # scores nearer than this are the same: backends round
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +25,8 @@ class Shadow:
 
     `overlap` is the mean share of the first `k` hits of the one that the other has too. `filtered_recall` is the mean
     share of the true neighbours among some rows that the other finds when only those are allowed; `filtered_recall_now`
-    is that of the one that answers now. All lie between 0 and 1.
+    is that of the one that answers now. All lie between 0 and 1. Of rows with the same score any may be among the first
+    `k`; between two encoders, whose scores say nothing beside each other, ids alone count.
     """
 
     questions: int
@@ -47,10 +51,11 @@ def shadow(now: Dense, then: Dense, *, questions: int = _QUESTIONS, k: int = 10,
     count = int(min(_MOST, max(k, round(_SHARE * len(ids)), min(len(ids), 100 * k))))
     allowed = frozenset(draw.choice(ids, min(count, len(ids)), replace=False).tolist())
     pairs = zip(now.nearest(asked, k), then.nearest(asked, k), strict=True)
+    tie = _TIE if now.encoder.fingerprint == then.encoder.fingerprint else -np.inf
     return Shadow(
         len(asked),
         k,
-        _mean(_shared(ours, theirs) for ours, theirs in pairs),
+        _mean(_shared(ours, theirs, tie) for ours, theirs in pairs),
         _filtered(then, asked, k, allowed),
         _filtered(now, asked, k, allowed),
         len(allowed),
@@ -67,9 +72,11 @@ def _filtered(one: Dense, asked: list[str], k: int, allowed: frozenset[str]) -> 
     """Return the share of the true neighbours among the allowed rows that a retriever finds of its own vectors."""
     ids, vectors = _of(one, allowed)
     there, queries = with_direction(one.encoder, asked, role="query")
-    best = np.argsort(-(queries @ vectors.T), axis=1, kind="stable")[:, :k]
+    scores = queries @ vectors.T
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    true = [[(ids[row], float(of[row])) for row in rows] for rows, of in zip(best.tolist(), scores, strict=True)]
     found = one.nearest([asked[place] for place in there], k, allowed=allowed)
-    return _mean(_shared([ids[row] for row in rows], other) for rows, other in zip(best.tolist(), found, strict=True))
+    return _mean(_shared(wanted, other, _TIE) for wanted, other in zip(true, found, strict=True))
 
 
 def _of(one: Dense, allowed: frozenset[str]) -> tuple[list[str], Vectors]:
@@ -82,8 +89,10 @@ def _of(one: Dense, allowed: frozenset[str]) -> tuple[list[str], Vectors]:
     return ids, np.concatenate(parts)
 
 
-def _shared(wanted: list[str], found: list[str]) -> float:
-    return len(set(wanted) & set(found)) / max(1, len(wanted))
+def _shared(wanted: Ranked, found: Ranked, tie: float) -> float:
+    """Return the share of `wanted` that was found, or has the score of the last that was."""
+    ids, last = {key for key, _ in found}, found[-1][1] if found else np.inf
+    return sum(key in ids or abs(score - last) <= tie for key, score in wanted) / max(1, len(wanted))
 
 
 def _mean(values: Iterable[float]) -> float:

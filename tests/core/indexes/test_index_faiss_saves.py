@@ -157,3 +157,40 @@ def test_options_that_cannot_be_are_refused_before_anything_is_written(tmp_path,
     with pytest.raises(ConfigError, match=found):
         FaissPlace(tmp_path, "help", **options)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("room", "name", "before"),
+    [
+        (saving.log, "append", False),
+        (saving.log, "append", True),
+        (saving.storage, "add_version", False),
+        (saving.storage, "add_version", True),
+    ],
+)
+def test_an_interrupt_in_a_save_is_made_good_by_the_next_one(tmp_path, monkeypatch, room, name, before):
+    """Ctrl-C just before or just after what was written counts: the next save holds all, in this process too."""
+    index = opened(tmp_path, kind="flat", tail_rows=64)
+    put(index, names(100), seed=1, sequence=1)
+    index.save(tmp_path)
+    put(index, names(3, start=100) if name == "append" else names(200, start=100), seed=2, sequence=2)
+    if name == "add_version":
+        index.compact()
+    real = getattr(room, name)
+
+    def interrupted(*given, **named):
+        if not before:
+            real(*given, **named)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(room, name, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        index.save(tmp_path)
+    monkeypatch.setattr(room, name, real)
+    assert len(opened(tmp_path, kind="flat", tail_rows=64)) in (100, len(index))
+    put(index, ["last"], seed=3, sequence=3)
+    index.save(tmp_path)
+    again = opened(tmp_path, kind="flat", tail_rows=64)
+    assert (len(again), again.sequence) == (len(index), 3)
+    queries = unit_rows(5, seed=9, dimensions=WIDTH)
+    assert [one.ids for one in again.search(queries, 7)] == [one.ids for one in index.search(queries, 7)]

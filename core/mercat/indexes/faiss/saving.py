@@ -51,9 +51,9 @@ def save(index: SegmentedIndex, folder: Path) -> None:
             )
         try:
             index.base = _appended(index, base) or _as_version(index, folder, base)
-        except OSError:
+        except BaseException:  # a full disk, Ctrl-C at any point
             if base is not None:
-                index.base = replace(base, sure=False)  # after a failed write the log is not appended to again
+                index.base = _lying(base)
             raise
         index.pending = []
 
@@ -95,6 +95,19 @@ def views_of(stored: storage.Stored, *, build: merging.Build, read: merging.Read
 def unwritten(folder: Path, version: str = "") -> Base:
     """Return what there is of an index that was never saved in this format; it tells when somebody else does."""
     return Base(folder, version, 0, frozenset(), sure=False, born=storage.born(folder, version))
+
+
+def _lying(base: Base) -> Base:
+    """Return what an interrupted save has left, while nobody else may write; its log is not appended to again."""
+    version = storage.current_version(base.folder)
+    end = 0
+    try:
+        for mark in log.marks(base.folder / version / log.FILE):
+            end = mark.end
+    except (log.Torn, OSError):
+        pass  # nothing was saved, or the end of a write that failed
+    segments = base.segments if base.version == version else frozenset()
+    return replace(unwritten(base.folder, version), log_end=end, segments=segments)
 
 
 def changed_by_others(base: Base) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mercat.errors import ArtifactError, ConfigError
+from mercat.errors import ArtifactError, ConfigError, FingerprintError
 from mercat.indexes.move import Moved
 from mercat.jobs.running import rows_of
 from mercat.retrieval.base import Refreshed
@@ -123,7 +123,10 @@ def _compared(
     questions: int,
 ) -> Prepared:
     told = rows_of(progress, f"index {retriever} with {then.index}")
-    refreshed = beside.refresh(progress=told)
+    try:
+        refreshed = beside.refresh(progress=told)
+    except FingerprintError:  # of an encoder that the section named before; nothing answers with it
+        refreshed = beside.rebuild(progress=told)
     dense.refresh(progress=told)
     return Prepared(retriever, now, then, moved, refreshed, shadow(dense, beside, questions=questions))
 

@@ -160,6 +160,19 @@ def test_encoder_and_index_are_switched_together(app: Any) -> None:
     assert app.get("retrievers", "help").encoder.dimensions == 128
 
 
+def test_an_index_beside_of_an_encoder_that_changed_since_is_built_anew(app: Any, place: Path) -> None:
+    swap_encoder(app, "help", "new")
+    path = place / "mercat.toml"
+    path.write_text(CONFIG.replace("dimensions = 64", "dimensions = 32"))
+    with mercat.open(path) as again:
+        prepared = swap_encoder(again, "help", "new")
+        assert prepared.refreshed.upserted == 300
+        switch(again, prepared)
+        time.sleep(0.02)
+        assert again.get("retrievers", "help").index.info().dimensions == 32
+        assert best(again) == "d70"
+
+
 def test_the_dense_leg_of_a_hybrid_is_switched_too(app: Any) -> None:
     switch(app, swap_encoder(app, "both", "new"))
     time.sleep(0.02)

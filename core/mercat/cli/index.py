@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -34,7 +34,7 @@ def build(
 
 @app.command()
 def info(config: ConfigOption = DEFAULT_CONFIG, set_: SetOption = None, json: JsonOption = False) -> None:
-    """Show what each index is: backend, kind, rows, the encoder whose vectors it holds."""
+    """Show what each index is: backend, kind, rows, the memory to expect, the encoder whose vectors it holds."""
     with opened(config, set_) as workspace:
         rows = []
         for name in workspace.config.sections("retrievers"):
@@ -69,4 +69,14 @@ def move(
 
 def _infos(retriever: object) -> list[dict[str, object]]:
     found = retriever.infos() if hasattr(retriever, "infos") else []
-    return [{name: getattr(info, name) for name in info.__dataclass_fields__} for info in found]
+    return [{**{name: getattr(info, name) for name in info.__dataclass_fields__}, **_expected(info)} for info in found]
+
+
+def _expected(info: Any) -> dict[str, object]:
+    """Say what memory the formulas expect once all of an index was searched; nothing of an empty or unknown one."""
+    from mercat.indexes.sizes import size, structure_of
+
+    if info.backend not in ("exact", "faiss") or not info.rows:
+        return {}
+    wanted = size(structure_of(info.kind, info.rows, info.dimensions), info.rows, info.dimensions)
+    return {"expected_mb": round(wanted.memory_bytes / 1e6, 1)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -32,6 +33,7 @@ def serve_on_ray(
         from ray import serve
     except ImportError as error:
         raise missing_extra("Several replicas", "ray[serve]", "ray") from error
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
     quiet = {"log_level": "ERROR", "enable_access_log": False}  # an access log would hold paths
     resources = {"num_cpus": cpus, "num_gpus": int(gpus() >= replicas)}
     with switched(), redirect_stdout(sys.stderr):

@@ -16,6 +16,7 @@ from mercat.indexes.kinds import FLAT, TAIL_ROWS, factory, index_at
 
 _ID_BYTES = 16
 _STEPS, _TRAIN_PER_LIST = 8, 40  # of k-means, see `indexes.faiss.structures`
+_CODES, _CODE_STEPS = 16, 25  # of each part of PQ, learned by FAISS from 256 rows a code
 _TRIED = 128  # rows whose true neighbours are looked for when lists are built
 _GRAPH = re.compile(r"HNSW(\d+)")
 _LISTS = re.compile(r"IVF(\d+)")
@@ -35,13 +36,14 @@ class Rates:
     """What one core does in a second. As measured by `benchmarks scale` on a core of an AMD EPYC with AVX2."""
 
     products: float = 1.2e10  # multiply-adds of whole matrices: training and filling lists
+    coded: float = 1e9  # multiply-adds of parts of 4 numbers: codes of PQ
     scanned_bytes: float = 8e9  # of rows compared one after the other
     scanned_code_bytes: float = 4e9  # of rows of 8 bits a number
     scanned_fast_bytes: float = 4e9  # of rows of 4 bits for 4 numbers (FastScan)
     linked: float = 5e4  # rows that a graph of 20,000 takes up
     hops: float = 4e6  # candidates that a graph looks at
     reread: float = 3e5  # rows read again from the disk's cache, to compare them as they came
-    call_s: float = 1e-4  # of a search, whatever its size
+    call_s: float = 5e-5  # of a search, whatever its size
     texts: float = 100.0  # encoded
 
     def __post_init__(self) -> None:
@@ -131,8 +133,8 @@ def build_s(structure: str, rows: int, dimensions: int, rates: Rates) -> float:
         return rows / rates.linked * math.log(max(rows, 2)) / math.log(20_000) * dimensions / 384
     lists = _number(_LISTS, structure)
     trained = _STEPS * min(rows, max(_TRAIN_PER_LIST * lists, 10_000)) * lists
-    coded = 16 * rows if _PARTS.search(structure) else 0
-    return (trained + rows * lists + _TRIED * rows + coded) * dimensions / rates.products
+    coded = _CODES * (_CODE_STEPS * min(rows, 256 * _CODES) + rows) if _PARTS.search(structure) else 0
+    return dimensions * ((trained + rows * lists + _TRIED * rows) / rates.products + coded / rates.coded)
 
 
 def answer_s(

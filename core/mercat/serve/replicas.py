@@ -44,13 +44,13 @@ def run_replicas(
             first_account(workspace.store, on_first_account)
         signing_key(workspace.folder)  # one for all
         make = functools.partial(replica, str(config.resolve()), tuple(overrides))
-        with _told_to_stop() as stop:
-            end = serve_on_ray(make, replicas=settings.replicas, host=host, port=port, at_once=settings.max_queue)
-            try:
+        end = serve_on_ray(make, replicas=settings.replicas, host=host, port=port, at_once=settings.max_queue)
+        try:
+            with _told_to_stop() as stop:  # after Ray's start, which takes the signals for itself
                 on_ready()
                 (background or _wait)(workspace, stop)
-            finally:
-                end()
+        finally:
+            end()
 
 
 def replica(config: str, overrides: tuple[str, ...]) -> FastAPI:

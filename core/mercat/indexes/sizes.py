@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 
 from mercat.errors import ConfigError
-from mercat.indexes.kinds import FLAT, TAIL_ROWS, factory, index_at
+from mercat.indexes.kinds import FLAT, FLAT_ROWS, TAIL_ROWS, checked_kind, factory, index_at, kind_due
 
 _ID_BYTES = 16
 _STEPS, _TRAIN_PER_LIST = 8, 40  # of k-means, see `indexes.faiss.structures`
@@ -35,12 +35,12 @@ class Size:
 class Rates:
     """What one core does in a second. As measured by `benchmarks scale` on a core of an AMD EPYC with AVX2."""
 
-    products: float = 1.2e10  # multiply-adds of whole matrices: training and filling lists
+    products: float = 2.4e10  # multiply-adds of whole matrices: training and filling lists
     coded: float = 1e9  # multiply-adds of parts of 4 numbers: codes of PQ
-    scanned_bytes: float = 8e9  # of rows compared one after the other
+    scanned_bytes: float = 9e9  # of rows compared one after the other
     scanned_code_bytes: float = 4e9  # of rows of 8 bits a number
     scanned_fast_bytes: float = 4e9  # of rows of 4 bits for 4 numbers (FastScan)
-    linked: float = 5e4  # rows that a graph of 20,000 takes up
+    linked: float = 4e3  # rows that a graph of 20,000 takes up
     hops: float = 4e6  # candidates that a graph looks at
     reread: float = 3e5  # rows read again from the disk's cache, to compare them as they came
     call_s: float = 5e-5  # of a search, whatever its size
@@ -85,7 +85,7 @@ def expected(
     rates: Rates | None = None,
     prices: Prices | None = None,
 ) -> Expected:
-    """Return what an index of a kind (as in `[indexes.NAME]`, "auto" excepted) needs for so many rows.
+    """Return what an index of a kind, as it stands in `[indexes.NAME]`, needs for so many rows.
 
     With `shard_rows` it is in parts of so many rows, each with a structure of its own, and a search looks into all of
     them, one after the other. `looked_into`: lists per search and part. Raises ConfigError for sizes below 1.
@@ -107,8 +107,12 @@ def expected(
 
 
 def structure_of(kind: str, rows: int, dimensions: int) -> str:
-    """Return FAISS's factory string of a segment of so many rows, as it is built under the usual settings."""
-    return factory(kind, rows=rows, dimensions=dimensions, smallest=index_at(TAIL_ROWS))
+    """Return FAISS's factory string of a segment of so many rows, as it is built under the usual settings.
+
+    Raises ConfigError for a kind that no index has.
+    """
+    wanted = kind_due(checked_kind(kind), rows=rows, now=FLAT, flat_rows=FLAT_ROWS)
+    return factory(wanted, rows=rows, dimensions=dimensions, smallest=index_at(TAIL_ROWS))
 
 
 def size(structure: str, rows: int, dimensions: int = 384, *, id_bytes: int = _ID_BYTES) -> Size:

@@ -200,6 +200,8 @@ def _sqlite_vec(folder: str, vectors: Any, marks: dict[str, Any]) -> Callable[[A
     import sqlite_vec
 
     database = sqlite3.connect(f"{folder}/rows.db")
+    if not hasattr(database, "enable_load_extension"):
+        raise Missing("the sqlite3 of this Python loads no extensions")
     database.enable_load_extension(True)
     sqlite_vec.load(database)
     columns = ", ".join(f"{key} integer" for key in marks)

@@ -1,4 +1,7 @@
-"""Write the pages of docs/reference from the code: `python docs/generate.py`. `--check` says what is not current."""
+"""Write docs/reference and the table of docs/scale.md from the code: `python docs/generate.py`.
+
+`--check` says what is not current.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ import typer.main
 
 from mercat.cli.app import COMMANDS, GROUPS
 from mercat.hooks import Hooks
+from mercat.indexes.sizes import expected
 from mercat.parts import register_core
 from mercat.plugins import Plugins, discover
 from mercat.registry import Part, Registry
@@ -23,12 +27,15 @@ FOLDER = Path(__file__).with_name("reference")
 OWN = ("mercat", "mercat-connectors", "mercat-customer-service", "mercat-financial-sentiment", "mercat-recommendation")
 HANDED_IN = {"store", "artifacts", "workspace_folder", "section_name", "config_folder", "clock"}
 """Parameters that the workspace hands in, not the config; see docs/configuration.md."""
+SCALE = "../scale.md"
+SIZES = ("<!-- sizes: written by docs/generate.py -->", "<!-- /sizes -->")
 NOTE = "<!-- Written by docs/generate.py; change the code, then run it again. -->"
 
 
 def pages() -> dict[str, str]:
     """Return every generated page by file name."""
-    return {"cli.md": "\n".join(cli()), "hooks.md": "\n".join(hooks()), "parts.md": "\n".join(parts())}
+    reference = {"cli.md": "\n".join(cli()), "hooks.md": "\n".join(hooks()), "parts.md": "\n".join(parts())}
+    return {**reference, SCALE: scale((FOLDER / SCALE).read_text(encoding="utf-8"))}
 
 
 def cli() -> Iterator[str]:
@@ -71,6 +78,35 @@ def parts() -> Iterator[str]:
             keys = _keys(part, registry)
             yield from ("", f"### `{part.name}`", "", f"{part.summary}.", *(("", keys) if keys else ()))
     yield ""
+
+
+def scale(page: str) -> str:
+    """Return the page of sizes with its table as the formulas have it. Raises ValueError without its two marks."""
+    before, found, rest = page.partition(SIZES[0])
+    _, ended, after = rest.partition(SIZES[1])
+    if not found or not ended:
+        raise ValueError(f"docs/scale.md needs {SIZES[0]} and {SIZES[1]}")
+    return before + "\n".join([SIZES[0], *sizes(), SIZES[1]]) + after
+
+
+def sizes() -> Iterator[str]:
+    """Yield the lines of the table: what kinds of index need at three sizes."""
+    names = ("vectors", "kind", "memory, GB", "disk, GB", "build, core hours", "encode, core hours", "answer, ms")
+    yield " | ".join(("| " + names[0], *names[1:], "month", "once |"))
+    yield f"{'| --- ' * 9}|"
+    for rows, word in ((10**6, "1M"), (10**8, "100M"), (10**9, "1B")):
+        for kind in ("flat", "HNSW32", "IVF", "int8", "PQ"):
+            for shard_rows in (0, 10**6) if rows > 10**6 and kind in ("int8", "PQ") else (0,):
+                found = expected(kind, rows, shard_rows=shard_rows)
+                name = f"`{kind}`, {rows // shard_rows:,} shards" if shard_rows else f"`{kind}`"
+                memory, disk = found.size.memory_bytes / 1e9, found.size.disk_bytes / 1e9
+                hours, encoding = found.core_hours, found.encode_core_hours
+                numbers = (memory, disk, hours, encoding, 1000 * found.answer_s, found.month, found.once)
+                yield " | ".join([f"| {word}", name, *map(_short, numbers)]) + " |"
+
+
+def _short(number: float) -> str:
+    return f"{number:,.0f}" if number >= 100 else f"{number:.2g}"
 
 
 def full_registry() -> Registry:

@@ -38,7 +38,7 @@ def build(
 
 @app.command()
 def info(config: ConfigOption = DEFAULT_CONFIG, set_: SetOption = None, json: JsonOption = False) -> None:
-    """Show what each index is: backend, kind, rows, whose vectors it holds, and what answered before a switch."""
+    """Show what each index is: backend, kind, rows, memory to expect, whose vectors, what answered before a switch."""
     from mercat.jobs import serving_of
 
     with opened(config, set_) as workspace:
@@ -162,4 +162,14 @@ def _row(prepared: Prepared) -> dict[str, Any]:
 
 def _infos(retriever: object) -> list[dict[str, object]]:
     found = retriever.infos() if hasattr(retriever, "infos") else []
-    return [{name: getattr(info, name) for name in info.__dataclass_fields__} for info in found]
+    return [{**{name: getattr(info, name) for name in info.__dataclass_fields__}, **_expected(info)} for info in found]
+
+
+def _expected(info: Any) -> dict[str, object]:
+    """Say what memory the formulas expect once all of an index was searched; nothing of an empty or unknown one."""
+    from mercat.indexes.sizes import size, structure_of
+
+    if info.backend not in ("exact", "faiss") or not info.rows:
+        return {}
+    wanted = size(structure_of(info.kind, info.rows, info.dimensions), info.rows, info.dimensions)
+    return {"expected_mb": round(wanted.memory_bytes / 1e6, 1)}

@@ -43,7 +43,7 @@ def serve(
             port=port,
             on_first_account=_tell_account,
             background=work_beside if deliver else None,
-            on_ready=lambda: say(f"{settings.replicas} replicas answer on http://{host}:{port}"),
+            on_ready=lambda at: say(f"{settings.replicas} replicas answer on http://{host}:{at}"),
         )
         return
     run(

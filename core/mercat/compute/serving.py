@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
 from mercat.compute.ray import connect, gpus, switched
-from mercat.errors import ConfigError, WorkerLost, missing_extra
+from mercat.errors import WorkerLost, missing_extra
 
 _DRAIN_S = 30.0
 _LOOK_S = 2.0  # between two looks at a replica; a dead one is replaced after it
@@ -24,21 +25,17 @@ def serve_on_ray(
 
     `make` builds the app and is sent to each of them: a function of an installed module, with arguments by
     `functools.partial`; a replica gets requests from when it has returned, `at_once` at most. Where Ray has a GPU for
-    each, each gets one. Raises MissingExtra without ray, ConfigError for an address that cannot be had, WorkerLost when
-    the app does not start.
+    each, each gets one. Raises MissingExtra without ray, WorkerLost when the app, or Ray Serve itself, does not start.
     """
     cpus = connect(replicas)
     try:
         from ray import serve
     except ImportError as error:
         raise missing_extra("Several replicas", "ray[serve]", "ray") from error
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
     quiet = {"log_level": "ERROR", "enable_access_log": False}  # an access log would hold paths
     resources = {"num_cpus": cpus, "num_gpus": int(gpus() >= replicas)}
     with switched(), redirect_stdout(sys.stderr):
-        try:
-            serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port}, logging_config=quiet)
-        except Exception as error:
-            raise _no_address(host, port, error) from error
         deploy: Any = serve.deployment  # its overloads know no class that is made while running
         deployment = deploy(serve.ingress(_builder(make, Path.cwd()))()).options(
             name=name,
@@ -51,9 +48,11 @@ def serve_on_ray(
             logging_config=quiet,
         )
         try:
+            serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port}, logging_config=quiet)
             serve.run(deployment.bind(), name=name, route_prefix="/", logging_config=quiet)
         except Exception as error:
-            serve.delete(name)
+            with suppress(Exception):  # where Serve itself did not come up
+                serve.delete(name)
             raise _not_started(replicas, error) from error
     return lambda: serve.delete(name)
 
@@ -69,16 +68,11 @@ def _builder(make: Callable[[], Any], folder: Path) -> Callable[[], Any]:
     return build
 
 
-def _no_address(host: str, port: int, error: Exception) -> ConfigError:
-    why = str(error).strip().splitlines()[-1:] or [type(error).__name__]
-    return ConfigError(f"Ray cannot serve on {host}, port {port}", why[0], "mercat serve --port 8766")
-
-
 def _not_started(replicas: int, error: Exception) -> WorkerLost:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     said = next((line for line in reversed(lines) if "Error" in line), lines[-1] if lines else type(error).__name__)
     return WorkerLost(
         f"{replicas} replicas of the server were to start",
-        f"They failed {_TRIES} times: {said}",
+        f"They did not: {said}",
         "mercat serve --set mercat.serve.replicas=1 shows what is wrong",
     )

@@ -14,6 +14,7 @@ from mercat.compute.serving import serve_on_ray
 from mercat.jobs import reload_beside
 from mercat.serve.app import create_app
 from mercat.serve.host import first_account
+from mercat.serve.run import bound
 from mercat.serve.settings import Settings
 from mercat.serve.signing import signing_key
 from mercat.workspace import Workspace
@@ -31,26 +32,28 @@ def run_replicas(
     port: int = 8350,
     on_first_account: Callable[[str, str], None] | None = None,
     background: Callable[[Workspace, threading.Event], None] | None = None,
-    on_ready: Callable[[], None] = lambda: None,
+    on_ready: Callable[[int], None] = lambda port: None,
 ) -> None:
     """Serve a configuration by `settings.replicas` processes until this one is told to stop.
 
     Each opens the configuration by itself, so all that they have in common is rows in the store, artifacts and indexes.
-    `background` runs in this process alone, so that a delivery is made once; `on_ready` is called when all replicas
-    are. The rest: see `run` and `serve_on_ray`.
+    `background` runs in this process alone, so that a delivery is made once; `on_ready` is told the port when
+    all replicas are ready. The rest: see `run` and `serve_on_ray`.
     """
     with Workspace.open(config, overrides=overrides) as workspace:
         if on_first_account is not None:
             first_account(workspace.store, on_first_account)
         signing_key(workspace.folder)  # one for all
         make = functools.partial(replica, str(config.resolve()), tuple(overrides))
-        with _told_to_stop() as stop:
-            end = serve_on_ray(make, replicas=settings.replicas, host=host, port=port, at_once=settings.max_queue)
-            try:
-                on_ready()
+        with bound(host, port) as free:  # Ray would say of a taken port that something did not start
+            port = free.getsockname()[1]
+        end = serve_on_ray(make, replicas=settings.replicas, host=host, port=port, at_once=settings.max_queue)
+        try:
+            with _told_to_stop() as stop:  # after Ray's start, which takes the signals for itself
+                on_ready(port)
                 (background or _wait)(workspace, stop)
-            finally:
-                end()
+        finally:
+            end()
 
 
 def replica(config: str, overrides: tuple[str, ...]) -> FastAPI:

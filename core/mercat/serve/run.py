@@ -34,7 +34,7 @@ def run(
     `background` runs in a thread of its own from ready on, for deliveries and schedules, until its event is set.
     `proxies` are the addresses whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
     """
-    listening = _bound(host, port)
+    listening = bound(host, port)
     app = create_app(open_workspace, settings=settings, background=background)
     config = uvicorn.Config(
         app,
@@ -58,7 +58,7 @@ def run(
         raise failure
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def bound(host: str, port: int) -> socket.socket:
     """Take the port before anything is loaded. Raises ConfigError when it cannot be had."""
     kind = socket.AF_INET6 if ":" in host else socket.AF_INET
     taken = socket.socket(kind, socket.SOCK_STREAM)

@@ -177,18 +177,19 @@ def test_so_many_rows_are_read_as_make_a_shard_for_each_worker() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_killed_worker_of_ray_loses_no_shard(tmp_path: Path, mortal: Any) -> None:
     if find_spec("ray") is None:
         pytest.skip("ray is not installed")
     try:
-        shards = Built(tmp_path / "b", on="ray", shard_rows=500, kind="flat")
+        shards = Built(tmp_path / "b", on="ray", shard_rows=1000, kind="flat")
         alone = here(tmp_path / "a", kind="flat")
         assert shards.rows == alone.rows
         assert [[key for key, _ in hits] for hits in shards.found] == [[key for key, _ in hits] for hits in alone.found]
 
         sys.modules["ray"].cloudpickle.register_pickle_by_value(sys.modules["mortal_encoder"])
         (tmp_path / "c").mkdir()
-        retriever, store = followed(tmp_path / "c", Spread(mortal, on="ray", shard_rows=500), kind="flat")
+        retriever, store = followed(tmp_path / "c", Spread(mortal, on="ray", shard_rows=1000), kind="flat")
         with store:
             store.upsert(texts(2000), collection="help")
             assert retriever.refresh().upserted == 1999

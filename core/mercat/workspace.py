@@ -25,6 +25,7 @@ from mercat.store import Store
 from mercat.values import Answer, Event, Objection, Request
 
 Clock = Callable[[], datetime]
+_ADDED_LATER = ("encoders", "indexes")
 
 
 def utc_now() -> datetime:
@@ -51,13 +52,17 @@ class Workspace:
         self._built: dict[tuple[str, str], Any] = {}
         self._building: list[tuple[str, str]] = []
         self._store: Store | None = None
+        self._read_again: Callable[[], Config] = lambda: config
 
     @classmethod
     def open(
         cls, path: str | Path = "mercat.toml", *, overrides: Iterable[str] = (), clock: Clock = utc_now
     ) -> Workspace:
         """Open a configuration file. Cheap: no model is loaded and no database touched until a part needs it."""
-        return cls(Config.read(path, overrides=overrides), clock=clock)
+        given = list(overrides)
+        opened = cls(Config.read(path, overrides=given), clock=clock)
+        opened._read_again = lambda: Config.read(path, overrides=given)
+        return opened
 
     def __enter__(self) -> Workspace:
         return self
@@ -110,11 +115,15 @@ class Workspace:
         return built if isinstance(built, Cached) else Cached(built)
 
     def _section(self, kind: str, name: str) -> Section:
-        """Return a section; an index "NAME@ENCODER" is one like NAME, in a place of its own."""
-        base, at, _ = name.partition("@")
-        if kind != "indexes" or not at or name in self.config.sections(kind):
-            return self.config.section(kind, name)
-        return dataclasses.replace(self.config.section(kind, base), name=name)
+        """Return a section; an index "NAME@ENCODER" is one like NAME, in a place of its own.
+
+        Encoders and indexes that came into the file after it was opened are found there: a running server takes up a
+        switch to them.
+        """
+        named = name.partition("@")[0] if kind == "indexes" and name not in self.config.sections(kind) else name
+        later = kind in _ADDED_LATER and named not in self.config.sections(kind)
+        section = (self._read_again() if later else self.config).section(kind, named)
+        return section if named == name else dataclasses.replace(section, name=name)
 
     def part(self, section: Section) -> Part:
         """Return the registered part that a section uses."""

@@ -167,8 +167,9 @@ class Behind:
 class Answering:
     """What a retriever answers with now; it looks whether a switch says otherwise at most every `fresh_s` seconds.
 
-    What was switched to is opened before it takes the place of the old one. In a process that answers already, one that
-    cannot be opened leaves the old one answering, and is logged.
+    What was switched to is opened and brought up to date before it takes the place of the old one, so that no answer
+    goes back in time. In a process that answers already, one that cannot be opened leaves the old one answering, and is
+    logged.
     """
 
     def __init__(
@@ -207,7 +208,7 @@ class Answering:
             pair = serving.now()
             if pair != self._pair:
                 behind = self._make(*serving.parts_now())
-                behind.follower.opened()
+                behind.follower.opened() if first else behind.follower.caught_up()
                 self._behind, self._pair = behind, pair
                 if not first:
                     _log.info("[retrievers.%s] answers with %s now", serving.name, pair)

@@ -96,6 +96,17 @@ class Follower(Generic[D]):
         with self._refreshing:
             return self._opened()
 
+    def caught_up(self) -> D:
+        """Return the derived thing with all changes taken in, in memory only; as `opened` where nothing ever was."""
+        with self._refreshing:
+            current = self._opened()
+            start = current.sequence
+            while start and (changes := self._rows.changes(current.sequence, self._page())):
+                current.take_in(changes)
+            if current.sequence != start:
+                current.finish()
+            return current
+
     def refresh(self, progress: Progress | None) -> Refreshed:
         """Take in all changes and save."""
         with self._refreshing, self._opened().writing():

@@ -28,6 +28,9 @@ NEED_AN_EXTRA: dict[str, tuple[str, ...]] = {
     ),
     "sklearn": ("mercat.evaluation.baselines", "mercat.heads.fitting"),
     "faiss": ("mercat.indexes.faiss",),
+    "psycopg": ("mercat.indexes.servers.pgvector",),
+    "qdrant_client": ("mercat.indexes.servers.qdrant",),
+    "pymilvus": ("mercat.indexes.servers.milvus",),
 }
 FREE = {
     f"mercat.training.{name}"

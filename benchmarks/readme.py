@@ -1,7 +1,8 @@
-"""Fill the figures of the README from benchmarks/results: `python -m benchmarks.readme`; `--check` only compares.
+"""Fill the figures of README and docs/figures.md from benchmarks/results: `python -m benchmarks.readme`.
 
-A results file has the shape that `python -m benchmarks NAME --json FILE` writes. Nothing is rounded up and nothing left
-out: a figure that is worse than a peer's stands beside it all the same.
+A results file has the shape that `python -m benchmarks NAME --json FILE` writes. The page has all of them, the README
+those of `HEADLINES`. Nothing is rounded up and nothing left out: a figure that is worse than a peer's stands beside it
+all the same. `--check` only compares.
 """
 
 from __future__ import annotations
@@ -13,7 +14,29 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS, README = ROOT / "benchmarks" / "results", ROOT / "README.md"
+RESULTS, README, PAGE = ROOT / "benchmarks" / "results", ROOT / "README.md", ROOT / "docs" / "figures.md"
+HEADLINES = {
+    "encode": ("short.ratio_to_sentence_transformers", "long.ratio_to_sentence_transformers", "mean_cosine"),
+    "filtered": ("min_recall10", "share10.p50_ratio_to_exact", "p99_ratio_to_exact"),
+    "hybrid": ("scifact.ndcg10", "cmrc2018.ndcg10_minus_bm25", "stackfaq.ndcg10_minus_best_leg"),
+    "index": ("batch100.overhead_ratio", "single.overhead_ratio", "time_ratio_at_recall097", "million.memory_mb"),
+    "index-crash": ("kills", "corrupt_or_lost"),
+    "intents": (
+        "banking77.full.accuracy",
+        "banking77.shot5.accuracy",
+        "banking77.shot10.accuracy",
+        "clinc150.full.accuracy",
+        "clinc150.full.oos_auroc",
+        "hwu64.full.accuracy",
+    ),
+    "ner": ("conll2003.entity_f1", "conll2003.token_micro_f1"),
+    "recipes": ("lora.accuracy_minus_full", "lora.trainable_share"),
+    "search-while-writing": ("p99_ratio_to_idle",),
+    "sentiment": ("phrasebank50.accuracy", "sst2.accuracy", "finfe.clean.accuracy_minus_tfidf"),
+    "share": ("three_verticals.ratio_to_one",),
+    "startup": ("help.cpu_ratio_to_typer", "healthz.cpu_s"),
+}
+"""What of a benchmark stands in the README: what its users would ask for first."""
 BEGIN, END = "<!-- figures -->", "<!-- /figures -->"
 NONE = "No figures have been recorded for this version yet. `python -m benchmarks --list` names what can be measured."
 
@@ -23,10 +46,23 @@ def figures(results: Sequence[Mapping[str, Any]]) -> str:
     return "\n\n".join("\n".join(_table(result)) for result in results) if results else NONE
 
 
+def headlines(results: Sequence[Mapping[str, Any]]) -> str:
+    """Return one table of the figures that stand in the README, peers in the last column."""
+    rows = [
+        _row([f"`{result['name']}`", f"`{metric}`", _value(figure), _interval(figure), _count(figure), theirs])
+        for result in results
+        for metric in HEADLINES.get(result["name"], ())
+        if (figure := result["results"].get(metric))
+        for theirs in [_peers(result, metric)]
+    ]
+    columns = ["benchmark", "measured", "mercat", "95 %", "n", "peers"]
+    return "\n".join([_row(columns), _row(["---"] * len(columns)), *rows]) if rows else NONE
+
+
 def filled(readme: str, block: str) -> str:
     """Return the text with the block between its marks. Raises ValueError when the marks are not there once each."""
     if readme.count(BEGIN) != 1 or readme.count(END) != 1 or readme.index(BEGIN) > readme.index(END):
-        raise ValueError(f"The README needs {BEGIN} and {END}, once each and in this order")
+        raise ValueError(f"The page needs {BEGIN} and {END}, once each and in this order")
     before, _, rest = readme.partition(BEGIN)
     return f"{before}{BEGIN}\n{block}\n{END}{rest.partition(END)[2]}"
 
@@ -47,6 +83,11 @@ def _table(result: Mapping[str, Any]) -> Iterator[str]:
         theirs = [_value(peer.get(metric)) for peer in peers.values()]
         yield _row([f"`{metric}`", _value(figure), _interval(figure), _count(figure), *theirs])
     yield from ("", f"<sub>{_where(result)}</sub>")
+
+
+def _peers(result: Mapping[str, Any], metric: str) -> str:
+    peers: Mapping[str, Mapping[str, Any]] = result.get("peers", {})
+    return ", ".join(f"{name} {_value(peer[metric])}" for name, peer in peers.items() if metric in peer)
 
 
 def _row(cells: Sequence[str]) -> str:
@@ -75,13 +116,16 @@ def _where(result: Mapping[str, Any]) -> str:
 
 
 def main(words: Sequence[str]) -> int:
-    """Write the README, or with `--check` return 1 when its figures are not those of the results."""
-    old = README.read_text(encoding="utf-8")
-    new = filled(old, figures(read(RESULTS)))
-    if "--check" in words:
-        return int(new != old)
-    README.write_text(new, encoding="utf-8")
-    return 0
+    """Write both pages, or with `--check` return 1 when their figures are not those of the results."""
+    results, wrong = read(RESULTS), 0
+    for path, block in ((README, headlines(results)), (PAGE, figures(results))):
+        old = path.read_text(encoding="utf-8")
+        new = filled(old, block)
+        if "--check" in words:
+            wrong += new != old
+        else:
+            path.write_text(new, encoding="utf-8")
+    return int(wrong > 0)
 
 
 if __name__ == "__main__":

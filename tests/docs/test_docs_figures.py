@@ -41,6 +41,23 @@ def test_a_result_becomes_a_table_with_peers_and_machine(readme: Any) -> None:
     assert "A CPU, 2 cores (avx2); commit 0123456789ab; 812 s" in block
 
 
+def test_the_readme_has_what_its_users_ask_for_first(readme: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readme, "HEADLINES", {"intents": ("set.full.accuracy", "set.not.measured")})
+    assert readme.headlines([RESULT]).splitlines()[2:] == [
+        "| `intents` | `set.full.accuracy` | 0.9412 | 0.933 to 0.949 | 3,080, 3 seeds | another 0.95 |"
+    ]
+    assert readme.headlines([{**RESULT, "name": "others"}]) == readme.NONE
+
+
+def test_the_headlines_are_those_of_benchmarks(readme: Any) -> None:
+    from benchmarks.frame import benchmark_names
+
+    assert set(readme.HEADLINES) <= set(benchmark_names())
+    measured = {result["name"]: result["results"] for result in readme.read(readme.RESULTS)}
+    missing = {name: set(readme.HEADLINES.get(name, ())) - set(found) for name, found in measured.items()}
+    assert not any(missing.values()), missing
+
+
 def test_filling_keeps_what_stands_around(readme: Any) -> None:
     text = f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter"
     assert readme.filled(text, "new") == f"before\n{readme.BEGIN}\nnew\n{readme.END}\nafter"

@@ -19,12 +19,13 @@ def erase(
     json: JsonOption = False,
 ) -> None:
     """Remove a person's rows from the store and the search indexes, and remember that it was done (as a hash)."""
+    from mercat.jobs import drop_deleted
+
     with opened(config) as workspace:
         if not yes:
             typer.confirm(f"Erase everything about '{subject}'?", abort=True)
         counts = workspace.store.erase(subject)
-        for name in workspace.config.sections("retrievers"):
-            workspace.get("retrievers", name).refresh()
+        drop_deleted(workspace)
     if json:
         emit(counts, as_json=True)
         return

@@ -21,13 +21,14 @@ def expire(
     json: JsonOption = False,
 ) -> None:
     """Remove rows older than DAYS from the named collections and tables, and from the search indexes."""
+    from mercat.jobs import drop_deleted
+
     before = datetime.now(UTC) - timedelta(days=days)
     with opened(config) as workspace:
         if not yes:
             typer.confirm(f"Remove what is older than {before:%Y-%m-%d %H:%M} UTC from {', '.join(names)}?", abort=True)
         counts = workspace.store.expire(names, before=before)
-        for name in workspace.config.sections("retrievers"):
-            workspace.get("retrievers", name).refresh()
+        drop_deleted(workspace)
     if json:
         emit(counts, as_json=True)
         return

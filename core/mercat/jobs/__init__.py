@@ -22,12 +22,13 @@ from mercat.jobs.running import (
     waits_for,
     work_beside,
 )
-from mercat.jobs.switching import move_index, serving_of, swap_encoder, switch, switch_back
+from mercat.jobs.switching import drop_deleted, move_index, serving_of, swap_encoder, switch, switch_back
 
 __all__ = [
     "UPDATE",
     "audit_artifact",
     "drift_of",
+    "drop_deleted",
     "estimate_recipe",
     "evaluate_recipe",
     "feed_of",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
-from mercat.errors import ArtifactError, ConfigError, FingerprintError
+from mercat.errors import ArtifactError, ConfigError, FingerprintError, MercatError
 from mercat.indexes.move import Moved
 from mercat.jobs.running import rows_of
 from mercat.retrieval.base import Refreshed
@@ -16,6 +17,7 @@ from mercat.training.base import Progress
 from mercat.training.progress import silent
 from mercat.workspace import Workspace
 
+_log = logging.getLogger(__name__)
 LEAST = 0.95
 """The least overlap and filtered recall with which an index takes the place of another."""
 
@@ -104,6 +106,23 @@ def switch_back(workspace: Workspace, retriever: str, *, progress: Progress = si
         beside = dense.beside(*serving.parts(record.before[-1]))
         beside.refresh(progress=rows_of(progress, f"index {retriever}"))
     return serving.back()
+
+
+def drop_deleted(workspace: Workspace) -> None:
+    """Take what is gone from the store out of every search index, of what answered before a switch too.
+
+    A warning tells of an index that cannot be reached.
+    """
+    for name in workspace.config.sections("retrievers"):
+        workspace.get("retrievers", name).refresh()
+        serving = serving_of(workspace, name)
+        record = serving.record() if serving else None
+        for pair in dict.fromkeys(record.before if record else ()):
+            dense, switched = _dense(workspace, name)
+            try:
+                dense.forget_deleted(*switched.parts(pair))
+            except MercatError as error:
+                _log.warning("rows that are gone may still be in %s of [retrievers.%s]: %s", pair, name, error)
 
 
 def serving_of(workspace: Workspace, retriever: str) -> Serving | None:

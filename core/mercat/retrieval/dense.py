@@ -123,6 +123,21 @@ class Dense:
             into.save(target.folder)
         return moved
 
+    def forget_deleted(self, encoder: Encoder, index: IndexFactory) -> int:
+        """Take rows that are gone from the store out of an index that does not answer now; encode none of the others.
+
+        Returns how many there were; 0 for an index of other vectors or rows, or where nothing is stored.
+        """
+        stored = index.stored()
+        if stored is None or (stored.fingerprint, stored.contents) != (encoder.fingerprint, self._rows.contents):
+            return 0
+        with index.writing():
+            held = index.open(encoder.dimensions, encoder.fingerprint, contents=self._rows.contents)
+            removed = held.delete(self._rows.deleted(held.sequence))
+            if removed:
+                held.save(index.folder)
+            return removed
+
     def vectors(self, *, batch: int = 1000) -> Iterator[tuple[list[str], Vectors]]:
         """Yield all ids with their vectors, of shape (ids of the batch, dimensions); see `Index.export`."""
         return self.index.export(batch=batch)
@@ -186,6 +201,7 @@ class Answering:
         self._pair = serving.configured if serving else None
         self._looked_at: float | None = None
         self._turn = Lock()
+        self._told = ""
 
     def now(self) -> Behind:
         """Return the pair that answers; of many threads one looks, the others go on with what they have."""
@@ -208,14 +224,21 @@ class Answering:
             pair = serving.now()
             if pair != self._pair:
                 behind = self._make(*serving.parts_now())
-                behind.follower.opened() if first else behind.follower.caught_up()
+                if first:
+                    behind.follower.opened()
+                else:
+                    behind.encoder.warm_up()
+                    behind.follower.caught_up()
                 self._behind, self._pair = behind, pair
                 if not first:
                     _log.info("[retrievers.%s] answers with %s now", serving.name, pair)
-        except MercatError:
+            self._told = ""
+        except MercatError as error:
             if first:
                 raise
-            _log.exception("[retrievers.%s] was switched and goes on as before", serving.name)
+            if str(error) != self._told:  # once, not at each look
+                _log.warning("[retrievers.%s] was switched and goes on as before: %s", serving.name, error)
+            self._told = str(error)
         self._looked_at = self._ticks()
 
 

@@ -47,6 +47,14 @@ class Rows:
         """Return what changed after a sequence number, in order."""
         return self._store.changes(self.kind, self.collection, after=after, limit=limit)
 
+    def deleted(self, after: int) -> set[str]:
+        """Return the ids of rows that were taken out of the store after a sequence number."""
+        found: set[str] = set()
+        while changes := self.changes(after):
+            found |= {change.id for change in changes if change.row is None}
+            after = changes[-1].sequence
+        return found
+
     def text(self, row: Row) -> str:
         """Return the text of a row that is searched: its columns that are not empty, one per line."""
         values = (value for name in self._columns for value in values_of(row, name))

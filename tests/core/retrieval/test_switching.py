@@ -16,7 +16,7 @@ import pytest
 
 import mercat
 from mercat.errors import ArtifactError, ConfigError, MercatError
-from mercat.jobs import move_index, serving_of, swap_encoder, switch, switch_back
+from mercat.jobs import drop_deleted, move_index, serving_of, swap_encoder, switch, switch_back
 from mercat.retrieval.serving import Pair
 from mercat.values import Document
 
@@ -173,6 +173,25 @@ def test_an_index_beside_of_an_encoder_that_changed_since_is_built_anew(app: Any
         assert best(again) == "d70"
 
 
+def test_what_is_erased_leaves_what_answered_before_too(app: Any, caplog: Any) -> None:
+    switch(app, move_index(app, "help", "other"))
+    switch(app, swap_encoder(app, "help", "new"))
+    with app.store.transaction() as change:
+        change.delete("documents", ["d70", "d71"], collection="help")
+    app.store.upsert(documents(1, start=900), collection="help")
+    drop_deleted(app)
+    for encoder, name in (("old", "help"), ("old", "other"), ("new", "help@new")):
+        part = app.get("encoders", encoder)
+        index = app.get("indexes", name).open(part.dimensions, part.fingerprint)
+        held = {key for ids, _ in index.export() for key in ids}
+        assert not {"d70", "d71"} & held
+        assert ("d900" in held) == (name == "help@new"), "the others are brought up to date when they answer again"
+    assert not caplog.records
+    switch_back(app, "help")
+    time.sleep(0.02)
+    assert len(app.get("retrievers", "help").index) == 299
+
+
 def test_the_dense_leg_of_a_hybrid_is_switched_too(app: Any) -> None:
     switch(app, swap_encoder(app, "both", "new"))
     time.sleep(0.02)
@@ -247,7 +266,7 @@ DYING = """
 import os, signal, sys, mercat
 from mercat.artifacts import files
 from mercat.indexes import move
-from mercat.jobs import move_index, swap_encoder, switch
+from mercat.jobs import drop_deleted, move_index, swap_encoder, switch
 from mercat.retrieval import serving
 
 where, job = sys.argv[1:]

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # a training of a second takes ten. These leave alone `mercat.compute.cores`, which OMP_NUM_THREADS would not.
 for name, value in {"MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}.items():
     os.environ.setdefault(name, value)  # read when a library loads, so before any test file is
+# Some tests kill forks of their process, in which gRPC, if a test of Milvus has loaded it, tears down what it never had.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 LONG = "long: pytest -m slow runs it"
 

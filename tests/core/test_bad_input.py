@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -332,11 +331,9 @@ def test_a_disk_that_takes_no_more_is_told_and_nothing_is_lost(bare: Path) -> No
         app.store.upgrade()
     command = [sys.executable, "-m", "mercat.cli.app", "ingest", "rows", "--no-index", "--json"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    small = ["bash", "-c", 'ulimit -f 488 && exec "$@"', "bash"]  # of 1,024 bytes
 
-    def small() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))
-
-    full = subprocess.run(command, cwd=bare, capture_output=True, text=True, preexec_fn=small, env=environment)
+    full = subprocess.run([*small, *command], cwd=bare, capture_output=True, text=True, env=environment)
     assert full.returncode == 1, full
     assert "Traceback" not in full.stderr
     assert full.stderr.count("\n") == 1

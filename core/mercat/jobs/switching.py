@@ -71,6 +71,10 @@ def swap_encoder(
     for one without vectors.
     """
     dense, serving = _dense(workspace, retriever)
+    if getattr(workspace.get("retrievers", retriever), "learned", False):
+        found = "Its weights were learned from the scores of the encoder that it has"
+        cure = "leave `artifact` out for the swap, and learn the weights anew: mercat train"
+        raise ConfigError(f"The encoder of '{retriever}' is to be '{encoder}'", found, cure)
     now = serving.now()
     then = Pair(encoder, index or f"{serving.configured.index}@{encoder}")
     if then.index == now.index:

@@ -56,6 +56,11 @@ class Fused:
                 raise ConfigError(f"artifact = '{artifact}'", found, "artifacts = workspace.artifacts")
             self._learned = Current(artifacts, artifact, load=lambda found: Learned.of(found, spaces=self.spaces()))
 
+    @property
+    def learned(self) -> bool:
+        """Whether the weights are those of an artifact, which fit the scores of one encoder alone."""
+        return self._learned is not None
+
     def search(self, text: str, *, k: int = 10, filters: Mapping[str, Any] | None = None) -> list[Hit]:
         """Search for one text."""
         return self.search_many([text], k=k, filters=filters)[0]

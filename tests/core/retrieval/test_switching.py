@@ -392,6 +392,13 @@ def test_what_cannot_be_is_refused(app: Any, act: Any, told: str) -> None:
         act(app)
 
 
+def test_learned_weights_are_not_left_with_another_encoder(app: Any, place: Path) -> None:
+    path = place / "mercat.toml"
+    path.write_text(CONFIG.replace('index = "both"\n', 'index = "both"\nartifact = "weights"\n'))
+    with mercat.open(path) as again, pytest.raises(ConfigError, match="learned from the scores of the encoder"):
+        swap_encoder(again, "both", "new")
+
+
 def test_two_that_switch_at_once_leave_one_record(app: Any, place: Path) -> None:
     prepared = [move_index(app, "help", "other"), swap_encoder(app, "help", "new")]
     failed: list[MercatError] = []

@@ -17,6 +17,7 @@ from mercat.indexes.kinds import FLAT, FLAT_ROWS, TAIL_ROWS, candidates, checked
 _ID_BYTES = 16
 _STEPS, _TRAIN_PER_LIST = 8, 40  # of k-means, see `indexes.faiss.structures`
 _CODES, _CODE_STEPS = 16, 25  # of each part of PQ, learned by FAISS from 256 rows a code
+_BLOCK = 32  # rows that FastScan compares at once; the last block of a list is half empty, on average
 _TRIED = 128  # rows whose true neighbours are looked for when lists are built
 _GRAPH = re.compile(r"HNSW(\d+)")
 _LISTS = re.compile(r"IVF(\d+)")
@@ -35,13 +36,13 @@ class Size:
 class Rates:
     """What one core does in a second. As measured by `benchmarks scale` on a core of an AMD EPYC with AVX2."""
 
-    products: float = 2.4e10  # multiply-adds of whole matrices: training and filling lists
-    coded: float = 1e9  # multiply-adds of parts of 4 numbers: codes of PQ
-    scanned_bytes: float = 9e9  # of rows compared one after the other
-    scanned_code_bytes: float = 4e9  # of rows of 8 bits a number
-    scanned_fast_bytes: float = 4e9  # of rows of 4 bits for a part of the numbers (FastScan)
-    linked: float = 4e3  # rows that a graph of 20,000 takes up
-    hops: float = 4e6  # candidates that a graph looks at
+    products: float = 3.2e10  # multiply-adds of whole matrices: training and filling lists
+    coded: float = 1.5e9  # multiply-adds of parts of 4 numbers: codes of PQ
+    scanned_bytes: float = 2.3e10  # of rows compared one after the other
+    scanned_code_bytes: float = 6.7e9  # of rows of 8 bits a number
+    scanned_fast_bytes: float = 5.8e9  # of rows of 4 bits for a part of the numbers (FastScan)
+    linked: float = 2.9e3  # rows that a graph of 20,000 takes up
+    hops: float = 1.8e6  # candidates that a graph looks at
     reread: float = 3e5  # rows read again from the disk's cache, to compare them as they came
     call_s: float = 5e-5  # of a search, whatever its size
     texts: float = 100.0  # encoded
@@ -79,7 +80,7 @@ def expected(
     *,
     dimensions: int = 384,
     shard_rows: int = 0,
-    looked_into: int = 16,
+    looked_into: int = 128,
     ef_search: int = 64,
     k: int = 10,
     rates: Rates | None = None,
@@ -126,7 +127,8 @@ def size(structure: str, rows: int, dimensions: int = 384, *, id_bytes: int = _I
     if structure == FLAT:
         return Size(vectors + ids, vectors + ids)
     built = _structure_bytes(structure, rows, dimensions)
-    return Size(built + ids, vectors + ids + built)
+    copies = 2 if structure.endswith("x4fs") else 1  # FastScan loads its lists, and the file stays mapped beside them
+    return Size(copies * built + ids, vectors + ids + built)
 
 
 def build_s(structure: str, rows: int, dimensions: int, rates: Rates) -> float:
@@ -142,7 +144,14 @@ def build_s(structure: str, rows: int, dimensions: int, rates: Rates) -> float:
 
 
 def answer_s(
-    structure: str, rows: int, dimensions: int, rates: Rates, *, looked_into: int = 16, ef_search: int = 64, k: int = 10
+    structure: str,
+    rows: int,
+    dimensions: int,
+    rates: Rates,
+    *,
+    looked_into: int = 128,
+    ef_search: int = 64,
+    k: int = 10,
 ) -> float:
     """Return the seconds of one core to answer one question without a filter."""
     if structure == FLAT:
@@ -169,7 +178,9 @@ def _structure_bytes(structure: str, rows: int, dimensions: int) -> float:
     if links := _number(_GRAPH, structure):
         # 2 links of 4 bytes in the lowest layer, as many as half of that in 1/(links - 1) of the rows, level and offset
         return rows * (code + 8 * links + 4 * links / (links - 1) + 12) + tables
-    return rows * (code + 8) + _number(_LISTS, structure) * 4 * dimensions + tables
+    lists = _number(_LISTS, structure)
+    padding = lists * _BLOCK / 2 * code if structure.endswith("x4fs") else 0
+    return rows * (code + 8) + lists * 4 * dimensions + tables + padding
 
 
 def _number(pattern: re.Pattern[str], structure: str) -> int:

@@ -113,20 +113,28 @@ def switch_back(workspace: Workspace, retriever: str, *, progress: Progress = si
 
 
 def drop_deleted(workspace: Workspace) -> None:
-    """Take what is gone from the store out of every search index, of what answered before a switch too.
+    """Take what is gone from the store out of every search index, of those that do not answer now too.
 
-    A warning tells of an index that cannot be reached.
+    They were filled for a switch, or answered before one. A warning tells of an index that cannot be reached.
     """
-    for name in workspace.config.sections("retrievers"):
+    retrievers = workspace.config.sections("retrievers")
+    servings = {name: serving for name in retrievers if (serving := serving_of(workspace, name))}
+    answering = {serving.now().index for serving in servings.values()}
+    for name in retrievers:
         workspace.get("retrievers", name).refresh()
-        serving = serving_of(workspace, name)
-        record = serving.record() if serving else None
-        for pair in dict.fromkeys(record.before if record else ()):
-            dense, switched = _dense(workspace, name)
+        for index in sorted(_filled(workspace, servings[name]) - answering) if name in servings else ():
             try:
-                dense.forget_deleted(*switched.parts(pair))
+                _dense(workspace, name)[0].forget_deleted(workspace.get("indexes", index))
             except MercatError as error:
-                _log.warning("rows that are gone may still be in %s of [retrievers.%s]: %s", pair, name, error)
+                _log.warning("rows that are gone may still be in the index '%s': %s", index, error)
+
+
+def _filled(workspace: Workspace, serving: Serving) -> set[str]:
+    """Return the indexes that may hold rows of a retriever: all sections, those beside, those of its record."""
+    record = serving.record()
+    beside = {f"{serving.configured.index}@{encoder}" for encoder in workspace.config.sections("encoders")}
+    there = {name for name in beside if (workspace.folder / "indexes" / name).exists()}
+    return {*workspace.config.sections("indexes"), *there, *(pair.index for pair in (record.before if record else ()))}
 
 
 def serving_of(workspace: Workspace, retriever: str) -> Serving | None:

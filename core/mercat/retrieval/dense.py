@@ -123,16 +123,16 @@ class Dense:
             into.save(target.folder)
         return moved
 
-    def forget_deleted(self, encoder: Encoder, index: IndexFactory) -> int:
+    def forget_deleted(self, index: IndexFactory) -> int:
         """Take rows that are gone from the store out of an index that does not answer now; encode none of the others.
 
-        Returns how many there were; 0 for an index of other vectors or rows, or where nothing is stored.
+        Returns how many there were; 0 for an index of other rows, or where nothing is stored.
         """
         stored = index.stored()
-        if stored is None or (stored.fingerprint, stored.contents) != (encoder.fingerprint, self._rows.contents):
+        if stored is None or stored.contents != self._rows.contents:
             return 0
         with index.writing():
-            held = index.open(encoder.dimensions, encoder.fingerprint, contents=self._rows.contents)
+            held = index.open(stored.dimensions, stored.fingerprint, contents=stored.contents)
             removed = held.delete(self._rows.deleted(held.sequence))
             if removed:
                 held.save(index.folder)

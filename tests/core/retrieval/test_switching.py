@@ -190,6 +190,12 @@ def test_what_is_erased_leaves_what_answered_before_too(app: Any, caplog: Any) -
     switch_back(app, "help")
     time.sleep(0.02)
     assert len(app.get("retrievers", "help").index) == 299
+    with app.store.transaction() as change:
+        change.delete("documents", ["d72"], collection="help")
+    drop_deleted(app)
+    part = app.get("encoders", "new")
+    left = app.get("indexes", "help@new").open(part.dimensions, part.fingerprint)
+    assert "d72" not in {key for ids, _ in left.export() for key in ids}, "one that was left by going back"
 
 
 def test_the_dense_leg_of_a_hybrid_is_switched_too(app: Any) -> None:
